@@ -1,0 +1,139 @@
+"""`Op`: the base of all operations, and the registry that gives each a name in the file.
+
+A new op is one frozen dataclass under `@operation`, whose annotations say what its fields are (`_fields.py`), and one
+rule in `reference.py`. Everything else (checks of fields, equality, the file) works from the annotations.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar, TypeVar, get_type_hints
+
+from numpy.typing import NDArray
+
+from ..errors import FileErrorCode, GraphError
+from ._fields import Array, Attribute
+from ._types import ValueType
+
+_NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,200}")
+_registry: dict[str, type[Op]] = {}
+OPS: Mapping[str, type[Op]] = MappingProxyType(_registry)
+"""Every op class by its name in the file."""
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """One operation: reads named values, writes one.
+
+    Args:
+        inputs: names of the values it reads.
+        output: name of the value it writes, unique in its graph: 1 to 200 letters, digits and `_ . : / -`.
+        path: path of the layer in the trained model, for messages; may be empty.
+
+    Raises:
+        GraphError: a name, an attribute or an array is not as declared.
+    """
+
+    input_count: ClassVar[int] = 1
+    fields: ClassVar[Mapping[str, Attribute | Array]] = MappingProxyType({})
+    """How each declared field is checked; filled in by `operation`."""
+
+    inputs: tuple[str, ...]
+    output: str
+    path: str = ""
+
+    def __post_init__(self) -> None:
+        try:
+            self._check_names()
+            for name, rule in self.fields.items():
+                self._parse_field(name, rule)
+            self.check()
+        except GraphError as error:
+            raise GraphError(f"{self.label}: {error}", error.code) from None
+
+    @property
+    def label(self) -> str:
+        """The op in a message: its kind, its output and, where known, its layer."""
+        layer = f" (layer {self.path})" if self.path else ""
+        return f"{type(self).__name__} {self.output!r}{layer}"
+
+    def check(self) -> None:
+        """Check what no single field can tell, as array shapes against attributes; the base has nothing to check.
+
+        Raises:
+            GraphError: with the reason.
+        """
+
+    def infer(self, *inputs: ValueType) -> ValueType:
+        """Return the type of the output.
+
+        Args:
+            inputs: the types of the values it reads, `input_count` of them.
+
+        Raises:
+            GraphError: what came and what is needed.
+        """
+        raise NotImplementedError
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the plain fields by name."""
+        return {name: getattr(self, name) for name, rule in self.fields.items() if isinstance(rule, Attribute)}
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the array fields by name."""
+        return {name: getattr(self, name) for name, rule in self.fields.items() if isinstance(rule, Array)}
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and isinstance(other, Op) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.inputs, self.output))
+
+    def _key(self) -> tuple[Any, ...]:
+        # Bytes, not values: NaN equals itself and -0.0 differs from 0.0, as in the file.
+        arrays = {name: (array.shape, array.tobytes()) for name, array in self.arrays().items()}
+        return self.inputs, self.output, self.path, self.attributes(), arrays
+
+    def _check_names(self) -> None:
+        object.__setattr__(self, "inputs", tuple(self.inputs))
+        for name in (*self.inputs, self.output):
+            if not isinstance(name, str) or not _NAME.fullmatch(name):
+                reason = f"a value's name is 1 to 200 letters, digits and _ . : / -, got {name!r:.80}"
+                raise GraphError(reason, FileErrorCode.BAD_NAME)
+        if not isinstance(self.path, str) or not _is_text(self.path):
+            raise GraphError(f"the path must be a Unicode string, got {self.path!r:.80}", FileErrorCode.BAD_NAME)
+        if len(self.inputs) != self.input_count:
+            reason = f"reads {self.input_count} values, got {len(self.inputs)}: {', '.join(self.inputs)}"
+            raise GraphError(reason, FileErrorCode.WRONG_INPUT_COUNT)
+
+    def _parse_field(self, name: str, rule: Attribute | Array) -> None:
+        try:
+            object.__setattr__(self, name, rule.parse(getattr(self, name)))
+        except GraphError as error:
+            raise GraphError(f"{name} {error}", error.code) from None
+
+
+def _is_text(text: str) -> bool:
+    # A lone surrogate cannot be written as UTF-8.
+    return not any(0xD800 <= ord(character) <= 0xDFFF for character in text)
+
+
+_SomeOp = TypeVar("_SomeOp", bound=Op)
+
+
+def operation(cls: type[_SomeOp]) -> type[_SomeOp]:
+    """Register an op class under its name and read the rules of its fields.
+
+    Raises:
+        GraphError: the name is taken.
+    """
+    if cls.__name__ in _registry:
+        raise GraphError(f"an op named {cls.__name__} is registered already; choose another name")
+    hints = get_type_hints(cls, include_extras=True)
+    rules = {name: rule for name, hint in hints.items() for rule in getattr(hint, "__metadata__", ())}
+    cls.fields = MappingProxyType({name: rule for name, rule in rules.items() if isinstance(rule, Attribute | Array)})
+    _registry[cls.__name__] = cls
+    return cls

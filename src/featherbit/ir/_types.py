@@ -1,0 +1,84 @@
+"""What flows between ops: `ValueType`, the shape and element of one value.
+
+Shapes leave out the batch dimension: every value of a graph has the same batch, known only when it runs. Sizes are
+bounded here, once, so that no reader in any language needs more than 32 bits for one of them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from ..bits import BitFormat
+from ..errors import FileErrorCode, GraphError
+
+MAX_SIZE = 2**31 - 1
+"""No dimension, and no product of the dimensions of one value, is larger."""
+
+MAX_RANK = 8
+"""No value has more dimensions, the batch left out."""
+
+Element = BitFormat | Literal["int32", "float32"]
+
+
+@dataclass(frozen=True)
+class ValueType:
+    """The type of a value: its shape without the batch, and what one element is.
+
+    Args:
+        shape: 1 to 8 dimensions, each 1 to 2^31 - 1, and so their product.
+        element: a `BitFormat`, `"int32"` or `"float32"`.
+
+    Raises:
+        GraphError: rank or size out of range.
+
+    >>> str(ValueType((28, 28), BitFormat(8, "unsigned")))
+    'u8[28, 28]'
+    """
+
+    shape: tuple[int, ...]
+    element: Element
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.shape) <= MAX_RANK:
+            raise GraphError(
+                f"a shape has 1 to {MAX_RANK} dimensions, got {list(self.shape)}", FileErrorCode.BAD_ATTRIBUTE
+            )
+        if min(self.shape) < 1:
+            raise GraphError(f"every dimension must be at least 1, got {list(self.shape)}", FileErrorCode.BAD_ATTRIBUTE)
+        if self.size > MAX_SIZE:
+            raise GraphError(f"shape {list(self.shape)} has more than {MAX_SIZE} elements", FileErrorCode.SIZE_OVERFLOW)
+
+    def __str__(self) -> str:
+        return f"{self.kind}{list(self.shape)}"
+
+    @property
+    def size(self) -> int:
+        """Number of elements of one item of the batch."""
+        return math.prod(self.shape)
+
+    @property
+    def kind(self) -> str:
+        """The element in a word: `"sign"`, `"u8"`, `"int32"`, `"float32"` ..."""
+        return "sign" if self.is_sign else str(self.element)
+
+    @property
+    def is_sign(self) -> bool:
+        """The elements are -1 and +1."""
+        return isinstance(self.element, BitFormat) and self.element.encoding == "sign"
+
+    @property
+    def is_unsigned(self) -> bool:
+        """The elements are unsigned codes of 1 to 8 bits."""
+        return isinstance(self.element, BitFormat) and self.element.encoding == "unsigned"
+
+    def expect(self, kind: str, shape: tuple[int, ...] | None = None) -> None:
+        """Refuse a value of another kind or shape; `shape=None` lets any shape pass.
+
+        Raises:
+            GraphError: what came and what is needed.
+        """
+        if self.kind != kind or (shape is not None and self.shape != shape):
+            needed = kind if shape is None else f"{kind}{list(shape)}"
+            raise GraphError(f"needs an input {needed}, got {self}", FileErrorCode.WRONG_VALUE_TYPE)
