@@ -95,9 +95,10 @@ class FileError(FeatherbitError):
 
     Args:
         code: which way it is wrong.
-        message: what came and what to do.
+        reason: what came and what to do.
     """
 
-    def __init__(self, code: FileErrorCode, message: str) -> None:
-        super().__init__(f"{message} [{code.value}]")
+    def __init__(self, code: FileErrorCode, reason: str) -> None:
+        super().__init__(f"{reason} [{code.value}]")
         self.code = code
+        self.reason = reason

@@ -1,6 +1,9 @@
 """The packed network: ops, `Graph`, the reference interpreter and the file."""
 
 from . import reference as reference
+from ._file import FORMAT_VERSION as FORMAT_VERSION
+from ._file import load as load
+from ._file import save as save
 from ._graph import Graph as Graph
 from ._op import OPS as OPS
 from ._op import Op as Op

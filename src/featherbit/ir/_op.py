@@ -78,13 +78,23 @@ class Op:
         """
         raise NotImplementedError
 
+    @classmethod
+    def attribute_names(cls) -> tuple[str, ...]:
+        """Return the names of the plain fields."""
+        return tuple(name for name, rule in cls.fields.items() if isinstance(rule, Attribute))
+
+    @classmethod
+    def array_names(cls) -> tuple[str, ...]:
+        """Return the names of the array fields."""
+        return tuple(name for name, rule in cls.fields.items() if isinstance(rule, Array))
+
     def attributes(self) -> dict[str, Any]:
         """Return the plain fields by name."""
-        return {name: getattr(self, name) for name, rule in self.fields.items() if isinstance(rule, Attribute)}
+        return {name: getattr(self, name) for name in self.attribute_names()}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the array fields by name."""
-        return {name: getattr(self, name) for name, rule in self.fields.items() if isinstance(rule, Array)}
+        return {name: getattr(self, name) for name in self.array_names()}
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and isinstance(other, Op) and self._key() == other._key()
