@@ -1,0 +1,12 @@
+"""Data sets as uint8 images in memory."""
+
+from ._dataset import Batches as Batches
+from ._dataset import Dataset as Dataset
+from ._dataset import Split as Split
+from ._dataset import epoch_order as epoch_order
+from ._dataset import mix_seed as mix_seed
+from ._digits import digits as digits
+from ._idx import read_idx as read_idx
+from ._mnist import FOLDER_VARIABLE as FOLDER_VARIABLE
+from ._mnist import idx_folder as idx_folder
+from ._mnist import mnist as mnist

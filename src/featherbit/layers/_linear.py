@@ -1,0 +1,90 @@
+"""`QuantLinear`: a torch linear layer plus its quantizers."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..quantizers import Sign
+
+
+class QuantLinear(nn.Linear):
+    """A linear layer whose weight, input and gradient may be quantized.
+
+    Forward: `F.linear(input_quantizer(x), weight_quantizer(weight)) + bias`. The bias is added after the product, which is
+    an exact integer product for binary operands. Under autocast the product may run in bfloat16 (exact operands, rounded
+    sums); its result is returned as float32, so that the batch norm after it computes in float32.
+    Backward: each quantizer's own estimator; `gradient_quantizer` is applied to the gradient at the layer's output.
+
+    Args:
+        in_features: length of an input row.
+        out_features: length of an output row.
+        bias: whether a float bias is added.
+        input_quantizer: applied to the input; `None` takes it as it comes.
+        weight_quantizer: applied to the latent weight; by default the sign, with every gradient passed.
+        gradient_quantizer: applied to the gradient at the output; `None` leaves it.
+
+    The latent weight is `weight`, float `[out_features, in_features]`, initialized uniform in (-1, 1).
+
+    Source: the paper's algorithm 1; initialization as in the authors' code.
+
+    >>> layer = QuantLinear(3, 2, bias=False)
+    >>> sorted(layer.quantized_weight.unique().tolist()) in ([-1.0], [1.0], [-1.0, 1.0])
+    True
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        input_quantizer: nn.Module | None = None,
+        weight_quantizer: nn.Module | None = None,
+        gradient_quantizer: nn.Module | None = None,
+    ) -> None:
+        super().__init__(in_features, out_features, bias)
+        self.input_quantizer = input_quantizer
+        self.weight_quantizer = Sign(window=None) if weight_quantizer is None else weight_quantizer
+        self.gradient_quantizer = gradient_quantizer
+
+    def reset_parameters(self) -> None:
+        """Draw the latent weight uniform in (-1, 1) and set the bias to zero."""
+        nn.init.uniform_(self.weight, -1.0, 1.0)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    @property
+    def quantized_weight(self) -> Tensor:
+        """The weight that the product uses, float `[out_features, in_features]`."""
+        weight: Tensor = self.weight_quantizer(self.weight)
+        return weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the product, float32 `[..., out_features]`.
+
+        Args:
+            x: float `[..., in_features]`.
+        """
+        if self.input_quantizer is not None:
+            x = self.input_quantizer(x)
+        product = F.linear(x, self.quantized_weight)  # [..., out_features]
+        if product.dtype in (torch.bfloat16, torch.float16):
+            product = product.float()
+        if self.gradient_quantizer is not None:
+            product = _QuantizeGradient.apply(product, self.gradient_quantizer)
+        return product if self.bias is None else product + self.bias
+
+
+class _QuantizeGradient(torch.autograd.Function):
+    """The identity, whose gradient goes through a quantizer."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, quantizer: nn.Module) -> Tensor:
+        ctx.quantizer = quantizer  # type: ignore[attr-defined]
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None]:
+        return ctx.quantizer(gradients[0]), None  # type: ignore[attr-defined]

@@ -1,0 +1,3 @@
+"""Model architectures, one file each."""
+
+from ._mlp import Mlp as Mlp

@@ -1,0 +1,10 @@
+"""Training: a recipe goes through Lightning into a run folder."""
+
+from ._evaluate import evaluate as evaluate
+from ._fit import fit as fit
+from ._recipe import Recipe as Recipe
+from ._result import Accuracies as Accuracies
+from ._result import Result as Result
+from ._result import read_result as read_result
+from ._run_folder import load_model as load_model
+from ._run_folder import read_recipe as read_recipe

@@ -1,0 +1,46 @@
+"""Progress: a bar on a terminal, one line per epoch anywhere else."""
+
+from __future__ import annotations
+
+import sys
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+
+from ._lightning import RunRecord
+
+
+class EpochLines(Callback):
+    """Prints one line per epoch, for logs and pipes.
+
+    Args:
+        record: the callback that holds the epochs' metrics; must stand after this one.
+    """
+
+    def __init__(self, record: RunRecord) -> None:
+        self.record = record
+        self._printed: set[int] = set()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Print the epoch before, whose row is complete by now."""
+        self._print(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Print the last epoch."""
+        self._print(trainer)
+
+    def _print(self, trainer: pl.Trainer) -> None:
+        if not self.record.rows or self.record.rows[-1]["epoch"] in self._printed:
+            return
+        row = self.record.rows[-1]
+        self._printed.add(int(row["epoch"]))
+        print(
+            f"epoch {row['epoch'] + 1}/{trainer.max_epochs}  loss {row['train_loss']:.4f}  "
+            f"train {row['train_accuracy']:.2f} %  validation {row['validation_accuracy']:.2f} %  {row['seconds']:.1f} s",
+            flush=True,
+        )
+
+
+def bar_or_lines(record: RunRecord) -> Callback:
+    """Return the callback that fits standard output."""
+    return RichProgressBar() if sys.stdout.isatty() else EpochLines(record)
