@@ -1,0 +1,96 @@
+# Two commands need nothing but Python 3.11+ and a C++20 compiler: `make demo` and `make test`.
+# Everything they make lives in $(VENV), build/ and demo/. A stamp file per extra keeps a second run from installing again;
+# a change of pyproject.toml, CMakeLists.txt or csrc/ builds again. The package is installed editable: an edited Python file
+# is in use at once.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV ?= .venv
+OUT ?= demo
+THREADS ?= 1
+# Installed first and by itself: a range such as "torch>=2.7", asked for by another package, takes the newest release, on
+# Linux a CUDA build of several GB. Another build: make demo TORCH="torch==2.13.0 --index-url <an index of CPU builds>".
+TORCH ?= torch==2.13.0
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+INSTALL := $(PIP) install --no-build-isolation --editable
+CSRC := $(shell find csrc -type f 2>/dev/null)
+NATIVE := pyproject.toml CMakeLists.txt $(CSRC)
+NATIVE_TESTS := $(shell find tests/native -type f 2>/dev/null)
+CROSS_CXX ?= aarch64-linux-gnu-g++
+CROSS_ROOT ?= /usr/aarch64-linux-gnu
+
+.PHONY: help setup demo test test-only lint format bench sanitize cross smoke ci clean
+
+help:  ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.train  ## create the virtual environment with the training extra
+
+demo: $(VENV)/.train  ## train on digits, pack, check equality, measure; about a minute after the installation
+	@$(BIN)/featherbit demo --out $(OUT)
+
+test: $(VENV)/.dev test-only  ## run every test
+
+test-only:
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev  ## ruff, mypy and the import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(VENV)/.dev  ## format and fix what ruff can fix
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/.bench  ## measure against torch and ONNX Runtime: make bench CASES="gemm-4096" THREADS=2
+	@mkdir -p build
+	@$(BIN)/featherbit bench $(CASES) --threads $(THREADS) --json build/bench-threads-$(THREADS).json
+
+sanitize: $(NATIVE) $(NATIVE_TESTS)  ## run the kernels under the address and undefined-behavior sanitizers
+	@cmake -S tests/native -B build/sanitize -DCMAKE_BUILD_TYPE=RelWithDebInfo -DFEATHERBIT_SANITIZE=ON >build/sanitize.log
+	@cmake --build build/sanitize --parallel >>build/sanitize.log || { cat build/sanitize.log; exit 1; }
+	@ctest --test-dir build/sanitize --output-on-failure
+
+smoke: $(VENV)/.bench  ## the command line once through, small
+	@$(BIN)/featherbit --version
+	@$(BIN)/featherbit kernels
+	@$(BIN)/featherbit recipes
+
+ci: lint test sanitize cross smoke  ## what .ci/run runs
+
+clean:  ## remove what the commands above made
+	rm -rf $(VENV) build demo
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "featherbit needs Python 3.11 or newer, but $(PYTHON) is $$($(PYTHON) -V 2>&1); try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@for cxx in "$${CXX:-c++}" g++ clang++; do command -v $$cxx >/dev/null && exit 0; done; \
+	  echo "featherbit needs a C++20 compiler (GCC 11+ or Clang 14+), found none; on Debian: apt-get install g++" >&2; exit 1
+	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@touch $@
+
+# The build tools live in the environment (no isolation), so that a rebuild compiles only what changed.
+$(VENV)/.train: $(VENV)/.python $(NATIVE)
+	@echo "installing torch and the training tools into $(VENV) (a few minutes the first time)"
+	@$(PIP) install $(TORCH)
+	@$(PIP) install cmake ninja $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])')
+	@$(INSTALL) '.[train]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.train
+	@echo "installing the development tools"
+	@$(INSTALL) '.[train,dev]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	@echo "installing the benchmark's peers"
+	@$(INSTALL) '.[train,dev,bench]'
+	@touch $@
