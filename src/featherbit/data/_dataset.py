@@ -67,7 +67,9 @@ class Dataset:
             if not len(split):
                 raise DataError(f"the {name} split is empty; choose smaller sizes for the other splits")
             if split.images.shape[1:] != self.train.images.shape[1:]:
-                raise DataError(f"{name} images are {tuple(split.images.shape[1:])}, training images {self.image_shape}")
+                raise DataError(
+                    f"{name} images are {tuple(split.images.shape[1:])}, training images {self.image_shape}"
+                )
             low, high = int(split.labels.min()), int(split.labels.max())
             if low < 0 or high >= self.classes:
                 raise DataError(f"{name} labels must lie in 0..{self.classes - 1}, got {low}..{high}")

@@ -32,5 +32,10 @@ def digits(*, split_seed: int = 0, validation_size: int = 180, test_size: int = 
     if min(train_size, validation_size, test_size) < 1:
         raise DataError(f"{len(everything)} digits cannot be split into {train_size}, {validation_size}, {test_size}")
     order = epoch_order(len(everything), split_seed, 0)
-    train, validation, test = order.split([train_size, validation_size, test_size])
-    return Dataset(everything[train], everything[validation], everything[test], classes=10)
+    rest = train_size + validation_size
+    return Dataset(
+        train=everything[order[:train_size]],
+        validation=everything[order[train_size:rest]],
+        test=everything[order[rest:]],
+        classes=10,
+    )

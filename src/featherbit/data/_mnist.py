@@ -71,7 +71,9 @@ def idx_folder(folder: str | Path, *, validation_size: int) -> Dataset:
 
 def _split(folder: str | Path, images: Tensor, labels: Tensor) -> Split:
     if images.ndim < 2 or labels.ndim != 1 or len(images) != len(labels):
-        raise DataError(f"{folder}: images {tuple(images.shape)} and labels {tuple(labels.shape)} do not fit each other")
+        raise DataError(
+            f"{folder}: images {tuple(images.shape)} and labels {tuple(labels.shape)} do not fit each other"
+        )
     return Split(images, labels.to(torch.int64))
 
 

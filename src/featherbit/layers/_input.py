@@ -1,7 +1,7 @@
 """`FixedPointInput`: pixels as 8-bit fixed-point numbers.
 
-`2u/255 - 1` was rejected: its values are not exact in binary, so a float sum of them depends on the order of summation and
-hence on the matrix library. Multiples of 1/128 are exact, and so is every sum of a first layer.
+`2u/255 - 1` was rejected: its values are not exact in binary, so a float sum of them depends on the order of summation
+and hence on the matrix library. Multiples of 1/128 are exact, and so is every sum of a first layer.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class FixedPointInput(nn.Module):
     def __init__(self, bits: int = 8) -> None:
         super().__init__()
         self.quantizer = LinearQuant(bits)
-        self.half = 2.0 ** (bits - 1)
+        self.midpoint = 2.0 ** (bits - 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return float values in [-1, 1), same shape.
@@ -42,7 +42,7 @@ class FixedPointInput(nn.Module):
             InputError: another dtype.
         """
         if x.dtype == torch.uint8:
-            return (x.to(torch.float32) - self.half) / self.half
+            return (x.to(torch.float32) - self.midpoint) / self.midpoint
         if not x.is_floating_point():
             raise InputError(f"the input must be uint8 or a float type, got {x.dtype}; convert it first")
         quantized: Tensor = self.quantizer(x)

@@ -12,9 +12,9 @@ from ..quantizers import Sign
 class QuantLinear(nn.Linear):
     """A linear layer whose weight, input and gradient may be quantized.
 
-    Forward: `F.linear(input_quantizer(x), weight_quantizer(weight)) + bias`. The bias is added after the product, which is
-    an exact integer product for binary operands. Under autocast the product may run in bfloat16 (exact operands, rounded
-    sums); its result is returned as float32, so that the batch norm after it computes in float32.
+    Forward: `F.linear(input_quantizer(x), weight_quantizer(weight)) + bias`. The bias is added after the product,
+    which is an exact integer product for binary operands. Under autocast the product may run in bfloat16 (exact
+    operands, rounded sums); its result is returned as float32, so that the batch norm after it computes in float32.
     Backward: each quantizer's own estimator; `gradient_quantizer` is applied to the gradient at the layer's output.
 
     Args:
@@ -73,7 +73,7 @@ class QuantLinear(nn.Linear):
         if product.dtype in (torch.bfloat16, torch.float16):
             product = product.float()
         if self.gradient_quantizer is not None:
-            product = _QuantizeGradient.apply(product, self.gradient_quantizer)
+            product = _QuantizeGradient.apply(product, self.gradient_quantizer)  # type: ignore[no-untyped-call]
         return product if self.bias is None else product + self.bias
 
 

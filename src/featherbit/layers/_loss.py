@@ -9,7 +9,8 @@ from torch import Tensor, nn
 class SquareHingeLoss(nn.Module):
     """The mean square hinge loss of an L2-SVM output.
 
-    Forward: `mean(max(0, 1 - t * y)^2)` over batch and classes, with target `t` +1 for the label's class and -1 for others.
+    Forward: `mean(max(0, 1 - t * y)^2)` over batch and classes, with target `t` +1 for the label's class and -1 for
+    others.
 
     Source: the paper's section 1, training step.
 

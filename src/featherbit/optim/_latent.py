@@ -1,7 +1,7 @@
 """What binary weights need from an optimizer: a learning rate of their own, and clipping.
 
-A layer takes part when it has a `weight_quantizer` with a one-bit `format`; nothing here knows a layer class, so a layer
-of the user's own is treated alike.
+A layer takes part when it has a `weight_quantizer` with a one-bit `format`; nothing here knows a layer class, so a
+layer of the user's own is treated alike.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Learning rate schedules as pure functions of the progress of training.
 
-A factor depends on the step alone, never on a history of calls, so a resumed run has the same rates as an uninterrupted one.
+A factor depends on the step alone, never on a history of calls, so a resumed run has the same rates as an
+uninterrupted one.
 """
 
 from __future__ import annotations

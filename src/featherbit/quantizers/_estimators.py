@@ -1,6 +1,7 @@
 """Gradient estimators: what a quantizer passes backward in place of its true gradient, which is zero almost everywhere.
 
-Each is a function of the gradient at the quantizer's output and of its input, so that any quantizer can use any of them.
+Each is a function of the gradient at the quantizer's output and of its input, so that any quantizer can use any of
+them.
 """
 
 from __future__ import annotations

@@ -73,7 +73,8 @@ class LinearQuant(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the quantized value of each element."""
-        return linear_quant(x, self.bits)
+        quantized: Tensor = linear_quant(x, self.bits)
+        return quantized
 
     def extra_repr(self) -> str:
         """Return what `print` shows between the parentheses."""

@@ -1,11 +1,11 @@
 """Binarization: the deterministic `Sign` and, for training activations, `StochasticSign`.
 
-Both are custom torch operators, so that a graph captured by `torch.export` names them (`featherbit::sign`). A stochastic
-sign in eval mode is the deterministic one, and is captured as such.
+Both are custom torch operators, so that a graph captured by `torch.export` names them (`featherbit::sign`). A
+stochastic sign in eval mode is the deterministic one, and is captured as such.
 
-`torch.where(x >= 0, 1, -1)` would say the same, but takes eight times as long on a CPU: its mixed boolean and float operands
-are not vectorized. A comparison written straight into a float buffer is. (`torch.sign` and `torch.copysign` are wrong: the
-first maps zero to a third value, the second maps -0.0 to -1.)
+`torch.where(x >= 0, 1, -1)` would say the same, but takes eight times as long on a CPU: its mixed boolean and float
+operands are not vectorized. A comparison written straight into a float buffer is. (`torch.sign` and `torch.copysign`
+are wrong: the first maps zero to a third value, the second maps -0.0 to -1.)
 """
 
 from __future__ import annotations
@@ -103,7 +103,8 @@ class Sign(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the sign of each element."""
-        return sign(x, self.window)
+        signs: Tensor = sign(x, self.window)
+        return signs
 
     def extra_repr(self) -> str:
         """Return what `print` shows between the parentheses."""
@@ -124,4 +125,5 @@ class StochasticSign(Sign):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return a random sign of each element in training, the sign in eval mode."""
-        return stochastic_sign(x, self.window) if self.training else sign(x, self.window)
+        signs: Tensor = stochastic_sign(x, self.window) if self.training else sign(x, self.window)
+        return signs

@@ -1,7 +1,7 @@
 """Find recipes by name, resolve what they extend, apply overrides and validate the whole.
 
-A recipe is a TOML file. `extends = "other"` takes all settings of another one, shipped or in the same folder, and changes
-the ones it names. Its `[smoke]` table holds the settings of a run of a few seconds, which tests execute.
+A recipe is a TOML file. `extends = "other"` takes all settings of another one, shipped or in the same folder, and
+changes the ones it names. Its `[smoke]` table holds the settings of a run of a few seconds, which tests execute.
 """
 
 from __future__ import annotations

@@ -36,7 +36,8 @@ def fit(recipe: Recipe, run_dir: str | Path, *, resume: bool = True, progress: b
         recipe: what to do.
         run_dir: folder for `recipe.json`, `metrics.csv`, `tensorboard`, `checkpoints/last.ckpt`,
             `checkpoints/selected.ckpt` and `result.json`; made if missing.
-        resume: continue a run of the same recipe that is there; otherwise it is deleted first. A finished one is returned.
+        resume: continue a run of the same recipe that is there; otherwise it is deleted first. A finished one is
+            returned.
         progress: whether to show progress on standard output.
 
     Returns:

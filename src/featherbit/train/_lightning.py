@@ -1,7 +1,7 @@
 """The Lightning side of training: module, checkpoints, history. Imported only when a run starts, for it takes seconds.
 
-The random state is set anew from (seed, epoch) at each epoch's start, and so is the order of the examples: a run resumed
-at an epoch's start therefore computes what an uninterrupted one does, with no generator state to save.
+The random state is set anew from (seed, epoch) at each epoch's start, and so is the order of the examples: a run
+resumed at an epoch's start therefore computes what an uninterrupted one does, with no generator state to save.
 """
 
 from __future__ import annotations
@@ -137,7 +137,8 @@ class Classifier(pl.LightningModule):
 class RunRecord(Checkpoint):
     """Keeps the run folder: metrics, the last checkpoint, and the one with the first best validation accuracy.
 
-    Its state, the rows of `metrics.csv` and the best epoch, is a part of the checkpoint, so a resumed run continues both.
+    Its state, the rows of `metrics.csv` and the best epoch, is a part of the checkpoint, so a resumed run continues
+    both.
 
     Args:
         run_dir: the run folder.

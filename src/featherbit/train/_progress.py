@@ -36,7 +36,8 @@ class EpochLines(Callback):
         self._printed.add(int(row["epoch"]))
         print(
             f"epoch {row['epoch'] + 1}/{trainer.max_epochs}  loss {row['train_loss']:.4f}  "
-            f"train {row['train_accuracy']:.2f} %  validation {row['validation_accuracy']:.2f} %  {row['seconds']:.1f} s",
+            f"train {row['train_accuracy']:.2f} %  validation {row['validation_accuracy']:.2f} %  "
+            f"{row['seconds']:.1f} s",
             flush=True,
         )
 

@@ -63,9 +63,7 @@ class DigitsSettings(Settings):
 
     def load(self) -> data.Dataset:
         """Return the data set."""
-        return data.digits(
-            split_seed=self.split_seed, validation_size=self.validation_size, test_size=self.test_size
-        )
+        return data.digits(split_seed=self.split_seed, validation_size=self.validation_size, test_size=self.test_size)
 
 
 class MnistSettings(Settings):
@@ -119,8 +117,8 @@ class ScheduleSettings(Settings):
 class ExpectedResult(Settings):
     """What the recipe is known to reach; a record, used by no computation."""
 
-    test_accuracy: float | None = Field(None, ge=0, le=100)  # percent, at the last epoch
-    seconds: float | None = Field(None, gt=0)
+    test_accuracy: Annotated[float, Field(ge=0, le=100)] | None = None  # percent, at the last epoch
+    seconds: _Positive | None = None
     source: str = ""
 
 
