@@ -21,14 +21,14 @@ from ._rounding import fma_f32
 
 _SomeOp = TypeVar("_SomeOp", bound=Op)
 _Rule = Callable[..., NDArray[Any]]
-_rules: dict[type[Op], _Rule] = {}
+RULES: dict[type[Op], _Rule] = {}
 
 
 def rule(cls: type[_SomeOp]) -> Callable[[_Rule], _Rule]:
     """Register the function that computes an op: `f(op, *values) -> value`, batch first."""
 
     def register(function: _Rule) -> _Rule:
-        _rules[cls] = function
+        RULES[cls] = function
         return function
 
     return register
@@ -50,7 +50,7 @@ def run(graph: Graph, x: NDArray[Any]) -> dict[str, NDArray[Any]]:
     _check(graph.input, x)
     values = {graph.input.output: x}
     for op in graph.ops[1:]:
-        values[op.output] = _rules[type(op)](op, *(values[name] for name in op.inputs))
+        values[op.output] = RULES[type(op)](op, *(values[name] for name in op.inputs))
     return values
 
 
