@@ -19,3 +19,5 @@ from ._measure import compare as compare
 from ._run import Row as Row
 from ._run import run_case as run_case
 from ._run import write_json as write_json
+from ._trained import compare_trained as compare_trained
+from ._trained import plain_float32 as plain_float32

@@ -12,7 +12,7 @@ import torch
 
 from .. import kernels
 from ._case import Case, Setting
-from ._machine import commit, machine, version
+from ._machine import origin
 from ._measure import Budget, compare
 
 
@@ -88,11 +88,6 @@ def write_json(rows: Iterable[Row], path: Path) -> None:
         rows: from `run_case`; those of missing peers are left out.
         path: the file; its folder must exist.
     """
-    origin = {
-        "machine": machine(),
-        "commit": commit(),
-        "torch": version("torch"),
-        "onnxruntime": version("onnxruntime"),
-    }
-    measured = [{**asdict(row), **origin} for row in rows if row.ratio is not None]
+    source = origin()
+    measured = [{**asdict(row), **source} for row in rows if row.ratio is not None]
     path.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,74 @@
+"""The Typer application: its verbs, and what happens when one fails."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ..errors import FeatherbitError
+from . import _bench, _demo, _evaluate, _explain, _kernels, _pack, _recipes, _run, _train
+from ._show import error_console
+
+_REFUSED = 2  # the same as for an unknown option
+_INTERRUPTED = 130  # the shell's status of a program ended by Ctrl-C
+
+
+class _Verbs(TyperGroup):
+    """Turns an error of ours into one line, and Ctrl-C into its status; a bug keeps its traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FeatherbitError as error:
+            error_console().print(f"error: {error}", style="bold red", markup=False)
+            raise typer.Exit(_REFUSED) from None
+        except KeyboardInterrupt:
+            error_console().print("interrupted", style="bold red")
+            raise typer.Exit(_INTERRUPTED) from None
+
+
+app = typer.Typer(
+    cls=_Verbs,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Train neural networks with very few bits and run them bit-exactly with bit operations.",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from .. import __version__
+
+        typer.echo(f"featherbit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Take the options that stand before a verb."""
+
+
+for _name, _verb in {
+    "train": _train.train,
+    "evaluate": _evaluate.evaluate,
+    "pack": _pack.pack,
+    "run": _run.run,
+    "explain": _explain.explain,
+    "bench": _bench.bench,
+    "recipes": _recipes.recipes,
+    "kernels": _kernels.kernels,
+    "demo": _demo.demo,
+}.items():
+    app.command(_name)(_verb)
+
+
+def main() -> None:
+    """Run the command line; the console script calls this."""
+    app()

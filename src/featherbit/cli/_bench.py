@@ -1,0 +1,80 @@
+"""`featherbit bench`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ._show import console, milliseconds_text, table
+
+if TYPE_CHECKING:
+    from ..benchmarks import Budget, Case, Row, Setting
+
+
+def bench(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[CASE]...", help="Which cases; all unless given.")
+    ] = None,
+    threads: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Threads of each contestant; give it twice for two runs. [default: 1 2]"),
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
+    isa: Annotated[str | None, typer.Option(help="The instruction set of ours, see `featherbit kernels`.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.0, help="Aim for this long per case and number of threads.")] = 20.0,
+    show_list: Annotated[bool, typer.Option("--list", help="List the cases and stop.")] = False,
+) -> None:
+    """Measure speed side by side with torch and ONNX Runtime, interleaved in one process."""
+    from .. import benchmarks
+
+    if show_list:
+        rows = [(case.name, case.description) for case in benchmarks.cases().values()]
+        console().print(table("benchmark cases", ["case", "what is computed"], rows))
+        return
+    cases = [benchmarks.find(name) for name in names] if names else list(benchmarks.cases().values())
+    settings = [benchmarks.Setting(count, isa) for count in threads or _default_threads()]
+    measured = _measure(cases, settings, benchmarks.Budget(seconds=seconds))
+    console().print(table("ratio = peer's time / ours", _COLUMNS, [_cells(row) for row in measured]))
+    if json_file is not None:
+        benchmarks.write_json(measured, json_file)
+        console().print(f"written: {json_file}", markup=False)
+
+
+_COLUMNS = ["case", ">threads", "peer", ">ratio", ">10 to 90 %", ">ours", ">peer", "isa", "note"]
+
+
+def _default_threads() -> list[int]:
+    return [1, 2] if (os.cpu_count() or 1) > 1 else [1]
+
+
+def _measure(cases: Sequence[Case], settings: Sequence[Setting], budget: Budget) -> list[Row]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from ..benchmarks import run_case
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    rows: list[Row] = []
+    with Progress(*columns, console=console()) as progress:
+        for setting in settings:
+            for case in cases:
+                name = f"{case.name}, {setting.threads} thread{'s' if setting.threads > 1 else ''}"
+                task = progress.add_task(f"{name}: preparing", total=None)
+
+                def on_round(done: int, total: int, task: int = task, name: str = name) -> None:
+                    progress.update(task, description=name, completed=done, total=total)
+
+                rows += run_case(case, setting, budget, on_round)
+    return rows
+
+
+def _cells(row: Row) -> tuple[object, ...]:
+    head = (row.case, row.threads, row.peer)
+    if row.ratio is None or row.ours_ms is None or row.peer_ms is None:
+        return (*head, "skipped", None, None, None, row.isa, row.note)
+    spread = f"{row.ratio_low:.2f} to {row.ratio_high:.2f}"
+    times = (milliseconds_text(row.ours_ms), milliseconds_text(row.peer_ms))
+    return (*head, f"{row.ratio:.2f}", spread, *times, row.isa, row.note)
