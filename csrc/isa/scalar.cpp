@@ -1,0 +1,56 @@
+// Portable C++: any processor. The smallest `struct Simd`, and the one to copy for a new ISA.
+//
+// One lane: a column at a time; two 32-bit words of it make one 64-bit popcount.
+#include "../generic/table.h"
+
+namespace featherbit {
+namespace {
+
+struct Scalar {
+    using Bits = std::uint32_t;   // one 32-bit word per column; or four bytes of one column
+    using I32 = std::int32_t;     // one result per column
+    using Counter = std::int32_t;  // differing bits seen, per column
+    static constexpr int kLanes = 1;
+    static constexpr int kRows = 2, kGroups = 1, kSingleRowGroups = 1;  // the tile of gemm_u1u1
+    static constexpr int kByteRows = 2, kByteGroups = 1;                // the tile of gemm_u8u1
+    static constexpr std::int64_t kMaxWords = std::int64_t{1} << 40;     // 64-bit steps before a counter overflows
+
+    static I32 zero() { return 0; }
+    static Counter no_counts() { return 0; }
+    static Bits load(const std::uint32_t* at) { return *at; }
+    static Bits broadcast(std::uint32_t word) { return word; }
+
+    static void count(Counter& counter, Bits a, Bits b) { counter += __builtin_popcount(a ^ b); }
+    static I32 add_counts(I32 sum, Counter counter) { return sum + counter; }
+    static void store_dot(std::int32_t* to, std::int32_t k, I32 differing) { *to = k - 2 * differing; }
+    static void store(std::int32_t* to, I32 value) { *to = value; }
+
+    // Bits 4 * part .. 4 * part + 3 of the word: four weights of one column.
+    static Bits expand(std::uint64_t word, int part) { return static_cast<std::uint32_t>(word >> (4 * part)) & 15u; }
+    static I32 dot_bytes(I32 sum, Bits bytes, Bits weights) {
+        for (int i = 0; i < 4; ++i) {
+            const std::int32_t byte = static_cast<std::int32_t>(bytes >> (8 * i) & 255u);
+            sum += (weights >> i & 1u) != 0 ? byte : -byte;
+        }
+        return sum;
+    }
+
+    static unsigned at_least(const std::int32_t* acc, const std::int32_t* thresholds) {
+        unsigned mask = 0;
+        for (int i = 0; i < kGroup; ++i) mask |= static_cast<unsigned>(acc[i] >= thresholds[i]) << i;
+        return mask;
+    }
+    static std::uint64_t signs(const float* x) {
+        std::uint64_t word = 0;
+        for (int i = 0; i < kWordBits; ++i) word |= static_cast<std::uint64_t>(x[i] >= 0.0F) << i;
+        return word;
+    }
+};
+
+bool supported() { return true; }
+
+}  // namespace
+
+extern const KernelTable kScalarTable = make_table<Scalar>("scalar", supported);
+
+}  // namespace featherbit
