@@ -74,14 +74,17 @@ def _resolve(path: Path, seen: tuple[Path, ...]) -> _Tree:
 
 
 def _merge(base: _Tree, changes: _Tree) -> _Tree:
-    """Return `base` with `changes`, table by table; a table of another `kind` replaces the old one."""
-    if changes.get("kind", base.get("kind")) != base.get("kind"):
-        return changes
+    """Return `base` with `changes`, table by table; a table of data of another `kind` replaces the old one."""
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        both_tables = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = _merge(old, value) if both_tables and not _other_kind(key, old, value) else value
     return merged
+
+
+def _other_kind(key: str, old: _Tree, new: _Tree) -> bool:
+    return key in _tables_of_kinds() and new.get("kind", old.get("kind")) != old.get("kind")
 
 
 def _parse_override(override: str) -> _Tree:

@@ -2,6 +2,8 @@
 
 from ._evaluate import evaluate as evaluate
 from ._fit import fit as fit
+from ._machine import machine as machine
+from ._machine import source_commit as source_commit
 from ._recipe import Recipe as Recipe
 from ._result import Accuracies as Accuracies
 from ._result import Result as Result

@@ -6,7 +6,6 @@ import shutil
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,18 +52,22 @@ def fit(recipe: Recipe, run_dir: str | Path, *, resume: bool = True, progress: b
     open_run(run_dir, recipe)
     if (run_dir / RESULT).exists():
         return read_result(run_dir)
-    dataset = recipe.data.load()
-    if len(dataset.train) < recipe.batch_size:
-        raise RecipeError(f"batch_size {recipe.batch_size} is larger than the {len(dataset.train)} training images")
-    with _torch_state(recipe):
-        started = time.monotonic()
+    with _explained_interrupt(run_dir), _torch_state(recipe):
+        dataset = _load_data(recipe)
         record = _train(recipe, dataset, run_dir, progress)
         seconds = sum(row["seconds"] for row in record.rows)
         result = measure(run_dir, recipe, dataset, seconds=seconds, selected_epoch=record.best_epoch)
-        if progress:
-            print(f"{result.summary()}  ({time.monotonic() - started:.0f} s)", flush=True)
-    write_json(run_dir / RESULT, result.model_dump(mode="json"))
+        write_json(run_dir / RESULT, result.model_dump(mode="json"))
+    if progress:
+        print(result.summary(), flush=True)
     return result
+
+
+def _load_data(recipe: Recipe) -> Dataset:
+    dataset = recipe.data.load()
+    if len(dataset.train) < recipe.batch_size:
+        raise RecipeError(f"batch_size {recipe.batch_size} is larger than the {len(dataset.train)} training images")
+    return dataset
 
 
 def _train(recipe: Recipe, dataset: Dataset, run_dir: Path, progress: bool) -> RunRecord:
@@ -80,12 +83,11 @@ def _train(recipe: Recipe, dataset: Dataset, run_dir: Path, progress: bool) -> R
         record = RunRecord(run_dir)
         trainer = make_trainer(recipe, run_dir, record, progress=progress)
         last = checkpoint_path(run_dir, "last")
-        with _explained_interrupt(run_dir):
-            trainer.fit(
-                Classifier(model, recipe, dataset),
-                ckpt_path=str(last) if last.exists() else None,
-                weights_only=True,
-            )
+        trainer.fit(
+            Classifier(model, recipe, dataset),
+            ckpt_path=str(last) if last.exists() else None,
+            weights_only=True,
+        )
     return record
 
 
@@ -93,7 +95,7 @@ def _train(recipe: Recipe, dataset: Dataset, run_dir: Path, progress: bool) -> R
 def _torch_state(recipe: Recipe) -> Iterator[None]:
     """Give torch the recipe's threads, and its own threads and random state back afterwards."""
     threads = torch.get_num_threads()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):  # the CPU's; a GPU's random state is not given back
         torch.set_num_threads(recipe.threads)
         try:
             yield

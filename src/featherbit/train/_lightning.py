@@ -24,17 +24,23 @@ from ..layers import SquareHingeLoss
 from ..optim import clip_latent_weights, parameter_groups, schedule
 from ._evaluate import count_correct
 from ._recipe import Recipe
-from ._run_folder import METRICS, checkpoint_path, write_atomically
+from ._run_folder import METRICS, checkpoint_path, read_checkpoint, write_atomically
 
 _EVALUATION_BATCH = 1000
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint to a temporary file, syncs it and renames it; reads it without running pickled code."""
+    """Writes a checkpoint to a temporary file, syncs it and renames it; reads it running no code."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write the checkpoint so that a crash at any moment leaves the old or the new one."""
         write_atomically(Path(path), lambda file: torch.save(checkpoint, file))
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint onto the CPU, whence Lightning moves it."""
+        return read_checkpoint(Path(path))
 
 
 class Classifier(pl.LightningModule):

@@ -46,7 +46,7 @@ class Result(BaseModel):
         """Return the test accuracies in one line."""
         return (
             f"{self.recipe} seed {self.seed}: test {self.last.test:.2f} % at the last epoch, "
-            f"{self.selected.test:.2f} % at epoch {self.selected.epoch + 1}, selected by validation"
+            f"{self.selected.test:.2f} % at epoch {self.selected.epoch + 1}, selected by validation  ({self.seconds:.0f} s)"
         )
 
 

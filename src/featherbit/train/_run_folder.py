@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -29,24 +28,22 @@ def checkpoint_path(run_dir: str | Path, which: Which) -> Path:
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Write a file so that at any moment the old or the new one is there, whole, even if the power fails.
+    """Write a file so that at any moment the old or the new one is there, whole.
+
+    The data reaches the disk before the name does, so this holds even if the power fails. A killed writer leaves its
+    temporary file, which the next one overwrites: a run folder has one writer at a time.
 
     Args:
         path: the file; its folder is made.
         write: called with a binary file to write to.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)  # mkstemp makes it private
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    temporary = path.with_name(f".{path.name}.part")
+    with temporary.open("wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
     _sync_folder(path.parent)
 
 
@@ -116,6 +113,23 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return a checkpoint of this library, on the CPU; no code in the file is run.
+
+    Raises:
+        DataError: it is missing, damaged or another program's.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error}; train at least one epoch first") from error
+    except Exception as error:  # torch raises RuntimeError, UnpicklingError and others for damaged files
+        raise DataError(f"{path} is damaged: {error}; delete its run folder and train again") from error
+    if not isinstance(checkpoint, dict) or "featherbit" not in checkpoint or "state_dict" not in checkpoint:
+        raise DataError(f"{path} is no checkpoint of a featherbit run; delete its run folder and train again")
+    return checkpoint
+
+
 def load_model(run_dir: str | Path, which: Which = "last") -> nn.Module:
     """Return a trained model in eval mode.
 
@@ -127,13 +141,7 @@ def load_model(run_dir: str | Path, which: Which = "last") -> nn.Module:
         DataError: no such run or checkpoint, or it is damaged.
     """
     recipe = read_recipe(run_dir)
-    path = checkpoint_path(run_dir, which)
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error}; train at least one epoch first") from error
-    except Exception as error:  # torch raises RuntimeError, UnpicklingError and others for damaged files
-        raise DataError(f"{path} is damaged: {error}; delete it and train again") from error
+    checkpoint = read_checkpoint(checkpoint_path(run_dir, which))
     shape = checkpoint["featherbit"]
     with torch.random.fork_rng(devices=[]):  # the fresh weights are thrown away; no caller should notice them
         model = recipe.model.build(tuple(shape["image_shape"]), shape["classes"])
