@@ -6,12 +6,12 @@ import random
 
 import pytest
 import torch
-from tiny_idx import write_folder
 
 from featherbit import recipes
 from featherbit.data import digits
 from featherbit.errors import DataError, RecipeError
 from featherbit.train import Accuracies, evaluate, fit, load_model, read_recipe, read_result
+from tiny_idx import write_folder
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_the_selected_epoch_is_the_first_best_on_validation(run):
 
 
 def test_a_loaded_model_is_in_eval_mode_and_reproduces_the_result(run):
-    folder, recipe, result = run
+    folder, _, result = run
     dataset = digits()
     for which in ("last", "selected"):
         model = load_model(folder, which)
@@ -158,7 +158,7 @@ def test_evaluating_restores_the_mode_and_lets_the_first_of_equals_win():
 
 @pytest.mark.parametrize("content", [None, b"", b"not a checkpoint", b"PK\x03\x04"])
 def test_a_missing_or_damaged_checkpoint_is_a_data_error(run, tmp_path, content):
-    folder, recipe, _ = run
+    recipe = run[1]
     (tmp_path / "recipe.json").write_text(recipe.model_dump_json())
     if content is not None:
         (tmp_path / "checkpoints").mkdir()

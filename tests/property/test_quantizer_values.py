@@ -3,9 +3,9 @@
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles_training import fixed_point, passes, sign_of
 
 from featherbit.quantizers import LinearQuant, Sign
+from oracles_training import fixed_point, passes, sign_of
 
 any_float = st.floats(width=32)
 

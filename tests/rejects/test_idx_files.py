@@ -5,10 +5,10 @@ import gzip
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles_training import idx_bytes
 
 from featherbit.data import read_idx
 from featherbit.errors import DataError
+from oracles_training import idx_bytes
 
 GOOD = idx_bytes((2, 3), bytes(range(6)))
 
@@ -55,7 +55,7 @@ def test_damaged_gzip_contents_are_refused(tmp_path):
     stream[-6] ^= 0xFF  # the checksum
     path = tmp_path / "file.gz"
     path.write_bytes(bytes(stream))
-    with pytest.raises(DataError, match="file.gz"):
+    with pytest.raises(DataError, match=r"file\.gz"):
         read_idx(path)
 
 

@@ -5,11 +5,11 @@ import gzip
 import numpy as np
 import pytest
 import torch
-from oracles_training import idx_bytes
-from tiny_idx import images_and_labels, write_folder
 
 from featherbit.data import Batches, Dataset, Split, digits, epoch_order, idx_folder, mix_seed, mnist, read_idx
 from featherbit.errors import DataError
+from oracles_training import idx_bytes
+from tiny_idx import images_and_labels, write_folder
 
 
 @pytest.mark.parametrize("shape", [(0,), (5,), (2, 3), (2, 0, 3), (2, 3, 4, 5)])

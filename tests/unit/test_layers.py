@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from oracles_training import fixed_point, sign_of, square_hinge
 
 from featherbit.errors import InputError
 from featherbit.layers import FixedPointInput, QuantLinear, SquareHingeLoss
 from featherbit.models import Mlp
 from featherbit.quantizers import LinearQuant, Sign, StochasticSign
+from oracles_training import fixed_point, sign_of, square_hinge
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +74,7 @@ def test_eight_bit_input_maps_codes_and_floats_to_the_same_grid():
 
 
 def test_eight_bit_input_refuses_other_integers():
-    with pytest.raises(InputError, match="must be uint8 or a float type, got torch.int64"):
+    with pytest.raises(InputError, match=r"must be uint8 or a float type, got torch\.int64"):
         FixedPointInput()(torch.zeros(3, dtype=torch.int64))
 
 

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from oracles_training import fixed_point, passes, sign_of
 
 from featherbit.errors import InputError
 from featherbit.quantizers import LinearQuant, Sign, StochasticSign, straight_through
+from oracles_training import fixed_point, passes, sign_of
 
 NAN, INF = float("nan"), float("inf")
 TINY = 1e-45  # the smallest float32 above zero

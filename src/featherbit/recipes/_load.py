@@ -78,8 +78,9 @@ def _merge(base: _Tree, changes: _Tree) -> _Tree:
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
-        both_tables = isinstance(old, dict) and isinstance(value, dict)
-        merged[key] = _merge(old, value) if both_tables and not _other_kind(key, old, value) else value
+        if isinstance(old, dict) and isinstance(value, dict) and not _other_kind(key, old, value):
+            value = _merge(old, value)
+        merged[key] = value
     return merged
 
 
