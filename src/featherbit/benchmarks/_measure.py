@@ -39,6 +39,9 @@ class Budget:
     pause_ms: float = 10.0
 
 
+DEFAULT_BUDGET = Budget()
+
+
 @dataclass(frozen=True)
 class Comparison:
     """One peer against ours, over all rounds.
@@ -63,7 +66,7 @@ class Comparison:
 def compare(
     ours: Call,
     peers: Mapping[str, Call],
-    budget: Budget = Budget(),
+    budget: Budget = DEFAULT_BUDGET,
     *,
     on_round: Callable[[int, int], None] | None = None,
     clock: Clock = time.perf_counter,

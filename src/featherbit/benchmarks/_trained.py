@@ -1,7 +1,7 @@
 """A trained network against its packed form: how long each takes for some images.
 
-The peer is what a careful user would deploy with torch alone: plain float32 layers with the quantized weights, batch norm
-folded in, no quantizer left, the pixels converted before the clock starts.
+The peer is what a careful user would deploy with torch alone: plain float32 layers with the quantized weights, batch
+norm folded in, no quantizer left, the pixels converted before the clock starts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..layers import FixedPointInput, QuantLinear
 from ..quantizers import Sign
 from ..runtime import Session
-from ._measure import Budget, Comparison, compare
+from ._measure import DEFAULT_BUDGET, Budget, Comparison, compare
 
 
 class _SignInPlace(nn.Module):
@@ -27,7 +27,7 @@ class _SignInPlace(nn.Module):
 
 
 def compare_trained(
-    model: nn.Sequential, session: Session, images: Tensor, *, threads: int = 1, budget: Budget = Budget()
+    model: nn.Sequential, session: Session, images: Tensor, *, threads: int = 1, budget: Budget = DEFAULT_BUDGET
 ) -> Comparison:
     """Time a packed network against the same network in plain torch float32.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -55,18 +56,19 @@ def _options(
     """Take the options that stand before a verb."""
 
 
-for _name, _verb in {
-    "train": _train.train,
-    "evaluate": _evaluate.evaluate,
-    "pack": _pack.pack,
-    "run": _run.run,
-    "explain": _explain.explain,
-    "bench": _bench.bench,
-    "recipes": _recipes.recipes,
-    "kernels": _kernels.kernels,
-    "demo": _demo.demo,
-}.items():
-    app.command(_name)(_verb)
+_VERBS: tuple[Callable[..., None], ...] = (
+    _train.train,
+    _evaluate.evaluate,
+    _pack.pack,
+    _run.run,
+    _explain.explain,
+    _bench.bench,
+    _recipes.recipes,
+    _kernels.kernels,
+    _demo.demo,
+)
+for _verb in _VERBS:
+    app.command(_verb.__name__)(_verb)
 
 
 def main() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from ._show import console, milliseconds_text, table
 
@@ -52,23 +55,20 @@ def _default_threads() -> list[int]:
 
 
 def _measure(cases: Sequence[Case], settings: Sequence[Setting], budget: Budget) -> list[Row]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
     from ..benchmarks import run_case
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     rows: list[Row] = []
     with Progress(*columns, console=console()) as progress:
-        for setting in settings:
-            for case in cases:
-                name = f"{case.name}, {setting.threads} thread{'s' if setting.threads > 1 else ''}"
-                task = progress.add_task(f"{name}: preparing", total=None)
-
-                def on_round(done: int, total: int, task: int = task, name: str = name) -> None:
-                    progress.update(task, description=name, completed=done, total=total)
-
-                rows += run_case(case, setting, budget, on_round)
+        for setting, case in itertools.product(settings, cases):
+            name = f"{case.name}, {setting.threads} thread{'s' if setting.threads > 1 else ''}"
+            task = progress.add_task(f"{name}: preparing", total=None)
+            rows += run_case(case, setting, budget, partial(_advance, progress, task, name))
     return rows
+
+
+def _advance(progress: Progress, task: TaskID, name: str, done: int, total: int) -> None:
+    progress.update(task, description=name, completed=done, total=total)
 
 
 def _cells(row: Row) -> tuple[object, ...]:

@@ -13,6 +13,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from PIL.Image import Image as Picture
+from PIL.Image import Resampling
 
 from ..errors import InputError
 
@@ -76,29 +79,34 @@ def _read(path: Path, wanted: Wanted) -> NDArray[Any]:
 def _read_npy(path: Path) -> NDArray[Any]:
     try:
         return np.asarray(np.load(path, allow_pickle=False))
-    except ValueError as error:
+    except (ValueError, EOFError) as error:
         raise InputError(f"not an array of numbers: {error}") from None
 
 
 def _read_picture(path: Path, wanted: Wanted) -> NDArray[np.uint8]:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as picture:
-            if picture.mode.startswith(("I", "F")):
-                raise InputError(f"pixels have more than 8 bits (mode {picture.mode}); save it with 8")
-            grey = picture.convert("L")
-    except UnidentifiedImageError:
-        raise InputError("neither a picture nor a .npy nor an IDX file") from None
+    grey = _decode(path)
     height, width = _height_and_width(wanted.shape)
     if grey.size != (width, height):
         if not wanted.resize:
-            raise InputError(
-                f"{grey.size[0]} x {grey.size[1]} pixels, the network takes {width} x {height}; use --resize"
-            )
-        grey = grey.resize((width, height), Image.Resampling.BOX if grey.size[0] > width else Image.Resampling.BICUBIC)
+            size = f"{grey.size[0]} x {grey.size[1]} pixels"
+            raise InputError(f"{size}, the network takes {width} x {height}; use --resize to change the picture's size")
+        grey = grey.resize((width, height), Resampling.BOX if grey.size[0] > width else Resampling.BICUBIC)
     pixels = np.asarray(grey, dtype=np.uint8)  # [height, width]
     return 255 - pixels if wanted.invert else pixels
+
+
+def _decode(path: Path) -> Picture:
+    try:
+        with Image.open(path) as picture:
+            deep = picture.mode.startswith(("I", "F"))
+            grey = picture.convert("L")
+    except UnidentifiedImageError:
+        raise InputError("neither a picture nor a .npy nor an IDX file") from None
+    except Exception as error:  # a damaged picture raises OSError, SyntaxError, ValueError and others
+        raise InputError(f"damaged picture: {error}") from error
+    if deep:
+        raise InputError("the picture has more than 8 bits a pixel; save it with 8")
+    return grey
 
 
 def _height_and_width(shape: Shape) -> tuple[int, int]:
@@ -108,9 +116,7 @@ def _height_and_width(shape: Shape) -> tuple[int, int]:
     side = math.isqrt(sides[0])
     if len(sides) == 1 and side * side == sides[0]:
         return side, side
-    raise InputError(
-        f"the network takes arrays of shape {list(shape)}, which no greyscale picture has; give a .npy file"
-    )
+    raise InputError(f"the network takes shape {list(shape)}, which no greyscale picture has; give a .npy file")
 
 
 def _shape(images: NDArray[Any], shape: Shape) -> NDArray[Any]:
