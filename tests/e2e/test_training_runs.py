@@ -9,7 +9,7 @@ import torch
 
 from featherbit import recipes
 from featherbit.data import digits
-from featherbit.errors import DataError, RecipeError
+from featherbit.errors import DataError, FeatherbitError, RecipeError
 from featherbit.train import Accuracies, evaluate, fit, load_model, read_recipe, read_result
 from tiny_idx import write_folder
 
@@ -29,7 +29,7 @@ def test_the_smoke_run_of_each_recipe_learns(name, tmp_path, monkeypatch, capsys
     assert result.last.train > 60
     printed = capsys.readouterr().out
     assert "epoch 1/2" in printed
-    assert "selected by validation" in printed
+    assert "validation-selected" in printed
 
 
 def test_a_set_of_another_shape_is_trained_by_path(tmp_path):
@@ -132,6 +132,12 @@ def test_a_changed_description_is_no_change_of_the_computation(run):
 def test_a_batch_larger_than_the_data_is_refused(tmp_path):
     with pytest.raises(RecipeError, match="batch_size 2000 is larger than the 1257 training images"):
         fit(recipes.load("digits-mlp", ["batch_size=2000"]), tmp_path, progress=False)
+
+
+def test_a_run_that_diverges_says_so(tmp_path):
+    recipe = recipes.load("digits-mlp", ["optimizer.learning_rate=1e30", "optimizer.clip=1e30"], smoke=True)
+    with pytest.raises(FeatherbitError, match="the loss of epoch 1 is nan; lower optimizer"):
+        fit(recipe, tmp_path, progress=False)
 
 
 def test_bfloat16_products_train_and_evaluation_stays_float32(tmp_path):

@@ -20,6 +20,7 @@ from ..errors import DataError
 
 _UNSIGNED_BYTE = 0x08
 _GZIP_MAGIC = b"\x1f\x8b"
+_MOST_DIMENSIONS = 32  # numpy's arrays have at most 64, older ones 32
 _MOST_BYTES = 2**34  # 16 GiB: a damaged header or a gzip bomb is refused before memory is filled
 
 
@@ -73,6 +74,8 @@ def _parse(content: bytes) -> Tensor:
     if len(content) < start:
         raise DataError(f"a header of {ndim} dimensions takes {start} bytes, the file has {len(content)}")
     shape = struct.unpack_from(f">{ndim}I", content, 4)
+    if ndim > _MOST_DIMENSIONS or math.prod(max(size, 1) for size in shape) >= 2**63:
+        raise DataError(f"no array has the shape {shape}; the header is damaged")
     expected = math.prod(shape)
     if len(content) - start != expected:
         raise DataError(f"shape {shape} needs {expected} bytes after the header, the file has {len(content) - start}")

@@ -20,6 +20,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor, nn
 
 from ..data import Batches, Dataset, epoch_order, mix_seed
+from ..errors import FeatherbitError
 from ..layers import SquareHingeLoss
 from ..optim import clip_latent_weights, parameter_groups, schedule
 from ._evaluate import count_correct
@@ -102,9 +103,19 @@ class Classifier(pl.LightningModule):
         self.log("validation_accuracy", torch.tensor(accuracy, dtype=torch.float64), prog_bar=True)
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's mean loss, and its accuracy in percent while dropout was on."""
+        """Log the epoch's mean loss, and its accuracy in percent while dropout was on.
+
+        Raises:
+            FeatherbitError: the loss is not finite, so the weights are lost; the last checkpoint is from before.
+        """
         examples = self.steps_per_epoch * self.recipe.batch_size
-        self.log("train_loss", self._sums["loss"] / self.steps_per_epoch, prog_bar=True)
+        loss = self._sums["loss"] / self.steps_per_epoch
+        if not loss.isfinite():
+            raise FeatherbitError(
+                f"training diverged: the loss of epoch {self.current_epoch + 1} is {loss.item()}; "
+                "lower optimizer.learning_rate and start over"
+            )
+        self.log("train_loss", loss, prog_bar=True)
         self.log("train_accuracy", 100.0 * self._sums["correct"] / examples)
         self.log("learning_rate", self.learning_rate)
 

@@ -45,8 +45,8 @@ class Result(BaseModel):
     def summary(self) -> str:
         """Return the test accuracies in one line."""
         return (
-            f"{self.recipe} seed {self.seed}: test {self.last.test:.2f} % at the last epoch, {self.selected.test:.2f} % "
-            f"at epoch {self.selected.epoch + 1}, selected by validation  ({self.seconds:.0f} s)"
+            f"{self.recipe} seed {self.seed}: test {self.last.test:.2f} % at the last epoch, "
+            f"{self.selected.test:.2f} % at epoch {self.selected.epoch + 1} (validation-selected); {self.seconds:.0f} s"
         )
 
 
