@@ -81,7 +81,7 @@ class Dataset:
 
 
 def epoch_order(examples: int, seed: int, epoch: int) -> Tensor:
-    """Return the order of one epoch, int64 `[examples]`, the same for the same seed and epoch.
+    """Return the order of one epoch, int64 `[examples]`, decided by seed and epoch.
 
     >>> sorted(epoch_order(5, seed=0, epoch=3).tolist())
     [0, 1, 2, 3, 4]
@@ -90,7 +90,7 @@ def epoch_order(examples: int, seed: int, epoch: int) -> Tensor:
 
 
 def mix_seed(seed: int, epoch: int) -> int:
-    """Return a seed for one epoch of a run: different epochs and seeds get unrelated ones.
+    """Return a seed for one epoch of a run, unrelated to those of all others.
 
     The mixing function is that of SplitMix64, whose output is a bijection of its input.
     """

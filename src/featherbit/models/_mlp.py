@@ -13,7 +13,7 @@ from ..quantizers import Sign
 
 
 class Mlp(nn.Sequential):
-    """Dense layers with binary weights and activations, each with a batch norm, the last one too.
+    """Dense layers with binary weights and activations, each with a batch norm.
 
     Order: 8-bit input, flatten, [dropout], n x (linear, batch norm, sign, [dropout]), linear, batch norm.
     Dropout stands between the sign and the next layer and is left out where its rate is 0.

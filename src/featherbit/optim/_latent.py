@@ -47,7 +47,7 @@ def latent_weights(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
 
 
 def parameter_groups(model: nn.Module, learning_rate: float, *, scale: bool = True) -> list[dict[str, Any]]:
-    """Return optimizer groups: one for each binary weight with its own rate, one for all the rest.
+    """Return optimizer groups: one per binary weight at its own rate, one for the rest.
 
     Args:
         model: any module.
@@ -69,7 +69,7 @@ def parameter_groups(model: nn.Module, learning_rate: float, *, scale: bool = Tr
 
 
 def clip_latent_weights(optimizer: torch.optim.Optimizer, model: nn.Module, bound: float = 1.0) -> RemovableHandle:
-    """Clip the latent weights of `model` to `[-bound, bound]` after each step of `optimizer`.
+    """Clip the latent weights to `[-bound, bound]` after each optimizer step.
 
     Args:
         optimizer: the optimizer that updates them.

@@ -35,7 +35,7 @@ def decay(kind: ScheduleKind, progress: float, final: float) -> float:
 def schedule(
     kind: ScheduleKind, final: float, *, epochs: int, steps_per_epoch: int, interval: Interval = "step"
 ) -> Callable[[int], float]:
-    """Return a function from the step's number to the factor of the learning rate, for `LambdaLR`.
+    """Return a function from step to factor of the learning rate, for `LambdaLR`.
 
     Args:
         kind: see `decay`.

@@ -16,7 +16,9 @@ _WINDOW = 1.0  # outside [-1, 1] the value is clipped, so nothing passes back
 
 @torch.library.custom_op("featherbit::linear_quant", mutates_args=(), schema="(Tensor x, int bits) -> Tensor")
 def linear_quant(x: Tensor, bits: int) -> Tensor:
-    """Round to a multiple of `2^-(bits-1)` in `[-1, 1 - 2^-(bits-1)]`, ties to even; NaN stays NaN.
+    """Round to a k-bit fixed-point number in [-1, 1), ties to even; NaN stays NaN.
+
+    The numbers are the multiples of `2^-(bits-1)` from -1 to `1 - 2^-(bits-1)`.
 
     Args:
         x: any shape, floating point.

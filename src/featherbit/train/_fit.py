@@ -26,7 +26,7 @@ _INTERRUPTED = 130  # the shell's exit status of a program ended by Ctrl-C
 
 
 def fit(recipe: Recipe, run_dir: str | Path, *, resume: bool = True, progress: bool = True) -> Result:
-    """Train by a recipe and evaluate the result; continue an interrupted run where it stopped.
+    """Train by a recipe and evaluate the result; resume an interrupted run.
 
     The final weights of a resumed run equal those of an uninterrupted one, bit for bit, on one machine.
     Ctrl-C says how to resume and ends the program with status 130.
@@ -71,7 +71,7 @@ def _load_data(recipe: Recipe) -> Dataset:
 
 
 def _train(recipe: Recipe, dataset: Dataset, run_dir: Path, progress: bool) -> RunRecord:
-    """Run the epochs that are left; the checkpoints lie in the run folder afterwards."""
+    """Run the epochs that are left; checkpoints go to the run folder."""
     from ._quiet import quiet_lightning
 
     with quiet_lightning():
@@ -93,7 +93,7 @@ def _train(recipe: Recipe, dataset: Dataset, run_dir: Path, progress: bool) -> R
 
 @contextmanager
 def _torch_state(recipe: Recipe) -> Iterator[None]:
-    """Give torch the recipe's threads, and its own threads and random state back afterwards."""
+    """Give torch the recipe's threads; restore its threads and random state after."""
     threads = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):  # the CPU's; a GPU's random state is not given back
         torch.set_num_threads(recipe.threads)
@@ -105,7 +105,10 @@ def _torch_state(recipe: Recipe) -> Iterator[None]:
 
 @contextmanager
 def _explained_interrupt(run_dir: Path) -> Iterator[None]:
-    """Turn Ctrl-C, which Lightning turns into a bare exit with interrupts disabled, into a message and status 130."""
+    """Turn Ctrl-C into a message and exit status 130.
+
+    Lightning turns it into a bare exit and leaves interrupts disabled, which is undone here.
+    """
     in_main = threading.current_thread() is threading.main_thread()
     handler: Any = signal.getsignal(signal.SIGINT)
     try:

@@ -31,10 +31,10 @@ _EVALUATION_BATCH = 1000
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint to a temporary file, syncs it and renames it; reads it running no code."""
+    """Writes checkpoints atomically and reads them without running code."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write the checkpoint so that a crash at any moment leaves the old or the new one."""
+        """Write it so that a crash at any moment leaves the old or the new one."""
         write_atomically(Path(path), lambda file: torch.save(checkpoint, file))
 
     def load_checkpoint(
@@ -92,7 +92,7 @@ class Classifier(pl.LightningModule):
         self._correct = 0
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
-        """Count the right answers of a batch, in float32 whatever the precision of training."""
+        """Count the right answers of a batch, in float32 at any training precision."""
         images, labels = batch
         with torch.autocast(self.device.type, enabled=False):
             self._correct += count_correct(self.model(images), labels)
@@ -130,7 +130,7 @@ class Classifier(pl.LightningModule):
         checkpoint["featherbit"] = {"image_shape": list(self.dataset.image_shape), "classes": self.dataset.classes}
 
     def configure_optimizers(self) -> Any:
-        """Return Adam with the rate of each group, its schedule and the clipping of latent weights."""
+        """Return Adam, its rates and schedule, and let it clip the latent weights."""
         settings, fall = self.recipe.optimizer, self.recipe.schedule
         optimizer = torch.optim.Adam(
             parameter_groups(self.model, settings.learning_rate, scale=settings.scale_learning_rate),
@@ -152,7 +152,7 @@ class Classifier(pl.LightningModule):
 
 
 class RunRecord(Checkpoint):
-    """Keeps the run folder: metrics, the last checkpoint, and the one with the first best validation accuracy.
+    """Keeps the run folder: metrics, last checkpoint, validation-selected checkpoint.
 
     Its state, the rows of `metrics.csv` and the best epoch, is a part of the checkpoint, so a resumed run continues
     both.

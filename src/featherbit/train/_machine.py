@@ -24,7 +24,7 @@ def machine() -> dict[str, Any]:
 
 
 def source_commit() -> dict[str, Any]:
-    """Return the git commit of featherbit's own checkout and whether it was changed; `None`s where there is none."""
+    """Return the commit of featherbit's checkout and whether it is dirty, if there is one."""
     folder = Path(__file__).parent
     try:
         _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)  # an installed copy inside another checkout

@@ -20,7 +20,7 @@ _NOT_FOR_USERS = (
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Hide Lightning's notes about itself and the warnings listed above, inside the block."""
+    """Hide Lightning's notes about itself and the listed warnings, inside the block."""
     with warnings.catch_warnings():
         for message in _NOT_FOR_USERS:
             warnings.filterwarnings("ignore", message=message)

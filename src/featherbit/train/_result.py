@@ -16,7 +16,7 @@ from ._run_folder import RESULT, Which, load_model
 
 
 class Accuracies(BaseModel):
-    """Accuracy of one checkpoint on each split, in percent, in eval mode and float32."""
+    """Accuracy of one checkpoint on each split, in percent, computed in float32."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -27,7 +27,10 @@ class Accuracies(BaseModel):
 
 
 class Result(BaseModel):
-    """What a run reached, at the last epoch and at the one selected by validation; the test set selects nothing."""
+    """What a run reached, and how it came about.
+
+    `last` is the last epoch, `selected` the first with the best validation accuracy; the test set selects nothing.
+    """
 
     model_config = ConfigDict(frozen=True)
 

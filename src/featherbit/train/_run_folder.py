@@ -79,7 +79,7 @@ def read_recipe(run_dir: str | Path) -> Recipe:
 
 
 def open_run(run_dir: str | Path, recipe: Recipe) -> None:
-    """Write the recipe into a new run folder, or check that an old one was made from the same.
+    """Write the recipe into a new run folder, or compare it with the one there.
 
     Raises:
         RecipeError: the folder holds a run of another recipe; the message names the changed settings.
@@ -96,7 +96,7 @@ def open_run(run_dir: str | Path, recipe: Recipe) -> None:
 
 
 def changed_settings(old: Recipe, new: Recipe) -> list[str]:
-    """Return a line for each setting that changes what is computed and differs, such as `epochs: 2 -> 3`."""
+    """Return a line such as `epochs: 2 -> 3` for each setting that differs and matters."""
     before, after = (_flat(recipe.model_dump(mode="json", exclude=_NOT_COMPUTED)) for recipe in (old, new))
     keys = sorted(before.keys() | after.keys())
     return [

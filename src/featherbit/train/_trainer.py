@@ -14,7 +14,7 @@ from ._recipe import Recipe
 
 
 def make_trainer(recipe: Recipe, run_dir: Path, record: RunRecord, *, progress: bool) -> pl.Trainer:
-    """Return a trainer that does what the recipe says and keeps the run folder through `record`."""
+    """Return a trainer for the recipe, which keeps the run folder through `record`."""
     shown = [bar_or_lines(record)] if progress else []
     return pl.Trainer(
         accelerator=recipe.accelerator,
