@@ -47,7 +47,7 @@ def latent_weights(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
 
 
 def parameter_groups(model: nn.Module, learning_rate: float, *, scale: bool = True) -> list[dict[str, Any]]:
-    """Return optimizer groups: one per binary weight at its own rate, one for the rest.
+    """Return optimizer groups: one per binary weight, one for all the rest.
 
     Args:
         model: any module.

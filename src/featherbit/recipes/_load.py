@@ -74,7 +74,7 @@ def _resolve(path: Path, seen: tuple[Path, ...]) -> _Tree:
 
 
 def _merge(base: _Tree, changes: _Tree) -> _Tree:
-    """Return `base` with `changes`, table by table; data of another kind replaces the old."""
+    """Return `base` with `changes`, table by table; data of another kind replace it."""
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)

@@ -24,7 +24,7 @@ def machine() -> dict[str, Any]:
 
 
 def source_commit() -> dict[str, Any]:
-    """Return the commit of featherbit's checkout and whether it is dirty, if there is one."""
+    """Return the commit of featherbit's checkout, if any, and whether it is dirty."""
     folder = Path(__file__).parent
     try:
         _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)  # an installed copy inside another checkout

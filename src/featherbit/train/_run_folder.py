@@ -96,7 +96,7 @@ def open_run(run_dir: str | Path, recipe: Recipe) -> None:
 
 
 def changed_settings(old: Recipe, new: Recipe) -> list[str]:
-    """Return a line such as `epochs: 2 -> 3` for each setting that differs and matters."""
+    """Return a line like `epochs: 2 -> 3` for each setting that differs and counts."""
     before, after = (_flat(recipe.model_dump(mode="json", exclude=_NOT_COMPUTED)) for recipe in (old, new))
     keys = sorted(before.keys() | after.keys())
     return [
