@@ -17,7 +17,7 @@ THREADS ?= 1
 TORCH ?= torch==2.13.0
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 INSTALL := $(PIP) install --no-build-isolation --editable
 CSRC := $(shell find csrc -type f 2>/dev/null)
 NATIVE := pyproject.toml CMakeLists.txt $(CSRC)
@@ -55,16 +55,25 @@ bench: $(VENV)/.bench  ## measure against torch and ONNX Runtime: make bench CAS
 	@$(BIN)/featherbit bench $(CASES) --threads $(THREADS) --json build/bench-threads-$(THREADS).json
 
 sanitize: $(NATIVE) $(NATIVE_TESTS)  ## run the kernels under the address and undefined-behavior sanitizers
+	@mkdir -p build
 	@cmake -S tests/native -B build/sanitize -DCMAKE_BUILD_TYPE=RelWithDebInfo -DFEATHERBIT_SANITIZE=ON >build/sanitize.log
 	@cmake --build build/sanitize --parallel >>build/sanitize.log || { cat build/sanitize.log; exit 1; }
 	@ctest --test-dir build/sanitize --output-on-failure
 
-smoke: $(VENV)/.bench  ## the command line once through, small
+cross: $(NATIVE) $(NATIVE_TESTS)  ## compile the NEON kernels for aarch64, and run their tests where an emulator is installed
+	@command -v $(CROSS_CXX) >/dev/null || { echo "cross: skipped, $(CROSS_CXX) is not installed (apt-get install g++-aarch64-linux-gnu)"; exit 0; }; \
+	mkdir -p build; emulator=$$(command -v qemu-aarch64-static || command -v qemu-aarch64 || true); \
+	cmake -S tests/native -B build/cross -DCMAKE_BUILD_TYPE=Release -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+	  -DCMAKE_CXX_COMPILER=$(CROSS_CXX) -DCMAKE_CROSSCOMPILING_EMULATOR="$${emulator:+$$emulator;-L;$(CROSS_ROOT)}" >build/cross.log; \
+	cmake --build build/cross --parallel >>build/cross.log || { cat build/cross.log; exit 1; }; \
+	if [ -n "$$emulator" ]; then ctest --test-dir build/cross --output-on-failure; else echo "cross: compiled; not run, qemu-aarch64 is not installed"; fi
+
+smoke: $(VENV)/.train  ## the demo, two epochs long, by the installed command
 	@$(BIN)/featherbit --version
 	@$(BIN)/featherbit kernels
-	@$(BIN)/featherbit recipes
+	@$(BIN)/featherbit demo --smoke --out build/smoke
 
-ci: lint test sanitize cross smoke  ## what .ci/run runs
+ci: $(VENV)/.bench lint test sanitize cross smoke  ## what .ci/run runs
 
 clean:  ## remove what the commands above made
 	rm -rf $(VENV) build demo
@@ -78,19 +87,24 @@ $(VENV)/.python:
 	@touch $@
 
 # The build tools live in the environment (no isolation), so that a rebuild compiles only what changed.
-$(VENV)/.train: $(VENV)/.python $(NATIVE)
-	@echo "installing torch and the training tools into $(VENV) (a few minutes the first time)"
+$(VENV)/.tools: $(VENV)/.python
+	@echo "installing torch and the build tools into $(VENV), once"
 	@$(PIP) install $(TORCH)
 	@$(PIP) install cmake ninja $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])')
+	@touch $@
+
+# A larger extra contains the smaller ones, so its stamp stands for theirs.
+$(VENV)/.train: $(VENV)/.tools $(NATIVE)
+	@echo "building featherbit, installing what training needs"
 	@$(INSTALL) '.[train]'
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.train
-	@echo "installing the development tools"
+$(VENV)/.dev: $(VENV)/.tools $(NATIVE)
+	@echo "building featherbit, installing what training and development need"
 	@$(INSTALL) '.[train,dev]'
-	@touch $@
+	@touch $(VENV)/.train $@
 
-$(VENV)/.bench: $(VENV)/.dev
-	@echo "installing the benchmark's peers"
+$(VENV)/.bench: $(VENV)/.tools $(NATIVE)
+	@echo "building featherbit, installing what training, development and benchmarks need"
 	@$(INSTALL) '.[train,dev,bench]'
-	@touch $@
+	@touch $(VENV)/.train $(VENV)/.dev $@
