@@ -146,7 +146,11 @@ RAW: list[tuple[str, FileErrorCode, Callable[[bytes], bytes]]] = [
     ("a header that is no UTF-8", Code.NOT_SAFETENSORS, lambda _: container(b'{"\xff": 1}')),
     ("a header that is a list", Code.NOT_SAFETENSORS, lambda _: container(b"[]")),
     ("a header that starts with a space", Code.NOT_SAFETENSORS, lambda _: container(b" {}")),
-    ("a header with a key twice", Code.NOT_SAFETENSORS, lambda _: container(b'{"a": 1, "a": 1}')),
+    (
+        "a header with a key twice",
+        Code.NOT_SAFETENSORS,
+        lambda _: container(b'{"__metadata__": {}, "__metadata__": {}}'),
+    ),
     ("a header with NaN", Code.NOT_SAFETENSORS, lambda _: container(b'{"a": NaN}')),
     ("a header nested without bottom", Code.NOT_SAFETENSORS, lambda _: container(b'{"a": ' + b"[" * 100_000)),
     ("a header of no tensor", Code.NOT_FEATHERBIT, lambda _: container(b"{}")),

@@ -110,6 +110,19 @@ def test_a_file_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path,
     assert names(tmp_path) == []
 
 
+def test_the_empty_path_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileError, match="cannot be written"):
+        save(every_op(), "")
+    assert names(tmp_path) == []
+
+
+def test_a_bare_file_name_is_written_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(every_op(), "net.fbit")
+    assert load("net.fbit") == every_op()
+
+
 @pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX's")
 def test_a_file_gets_the_usual_permissions(tmp_path: Path) -> None:
     (tmp_path / "plain").touch()

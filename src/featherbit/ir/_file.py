@@ -7,6 +7,7 @@ bytes. Nothing here knows any op: their declared fields say what to write and re
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -85,7 +86,7 @@ def _to_bytes(graph: Graph) -> bytes:
 
 
 def _write_atomically(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
     try:
         try:
             with open(temporary, "xb") as file:
@@ -97,18 +98,18 @@ def _write_atomically(path: Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)
             raise
         _sync_folder(path.parent)
-    except (OSError, ValueError) as error:  # ValueError: a null character in the path, or no file name
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
         raise FileError(FileErrorCode.UNWRITABLE, f"{path}: the file cannot be written: {error}") from error
 
 
 def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":  # elsewhere a folder cannot be opened
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    # The file is in place already: where a folder cannot be opened or synced (Windows, some network disks), it stays.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _read(path: Path) -> Graph:

@@ -22,6 +22,7 @@ from ._rounding import fma_f32
 _SomeOp = TypeVar("_SomeOp", bound=Op)
 _Rule = Callable[..., NDArray[Any]]
 RULES: dict[type[Op], _Rule] = {}
+"""The function that computes each op but `Input`, which the caller computes."""
 
 
 def rule(cls: type[_SomeOp]) -> Callable[[_Rule], _Rule]:
