@@ -60,7 +60,7 @@ def load(path: str | os.PathLike[str]) -> Graph:
         raise FileError(error.code, f"{os.fspath(path)}: {error.reason}") from error.__cause__
     except GraphError as error:
         raise FileError(error.code, f"{os.fspath(path)}: {error}") from None
-    except RecursionError:  # JSON shallow enough to be read, but too deep to be shown in a message
+    except RecursionError:  # in some Pythons JSON can be read that is too deep to be shown in a message
         reason = f"{os.fspath(path)}: the graph is nested too deeply"
         raise FileError(FileErrorCode.BAD_GRAPH_JSON, reason) from None
 
