@@ -39,7 +39,7 @@ class Result(BaseModel):
     epochs: int
     last: Accuracies
     selected: Accuracies
-    seconds: float  # of training, validation included
+    seconds: float  # of the epochs, validation included, writing of checkpoints not
     threads: int
     precision: str
     machine: dict[str, Any]
