@@ -1,0 +1,62 @@
+#include "gemm.h"
+
+#include <algorithm>
+
+namespace featherbit {
+namespace {
+
+// Rows per thread from which splitting rows beats splitting columns: whole tiles, and weights read once per thread.
+constexpr std::int64_t kRowsPerThread = 32;
+
+Sink sink_at(const Sink& sink, std::int64_t row, std::int64_t column) {
+    Sink part = sink;
+    if (sink.acc != nullptr) part.acc = sink.acc + row * sink.acc_stride + column;
+    if (sink.bits != nullptr) {
+        part.bits = sink.bits + row * sink.bits_stride + column / kWordBits;
+        part.thresholds = sink.thresholds + column;
+        part.flips = sink.flips + column / kWordBits;
+    }
+    return part;
+}
+
+}  // namespace
+
+Range split(std::int64_t total, std::int64_t grain, std::int64_t parts, std::int64_t index) {
+    const std::int64_t grains = ceil_div(total, grain);
+    const auto edge = [&](std::int64_t part) { return std::min(total, grains * part / parts * grain); };
+    return {edge(index), edge(index + 1)};
+}
+
+void Product::columns(const void* a, std::int64_t m, const Sink& sink, std::int64_t begin, std::int64_t end) const {
+    const Sink part = sink_at(sink, 0, begin);
+    const std::int64_t group = begin / kGroup;
+    if (panel1 != nullptr) {
+        const std::int64_t words = words_per_row(k);
+        table->gemm_u1u1(static_cast<const std::uint64_t*>(a), words, m, panel1 + group * words * 2 * kGroup,
+                         end - begin, k, part);
+    } else {
+        table->gemm_u8u1(static_cast<const std::uint8_t*>(a), k, m, panel8 + group * quads_of(k), end - begin, k,
+                         part);
+    }
+}
+
+void Product::rows(const void* a, std::int64_t m, const Sink& sink) const { columns(a, m, sink, 0, n); }
+
+void Product::parallel(const void* a, std::int64_t m, const Sink& sink, int threads) const {
+    if (threads <= 1) return rows(a, m, sink);
+    const std::int64_t row_bytes = panel1 != nullptr ? words_per_row(k) * 8 : k;
+    const bool by_rows = m >= kRowsPerThread * threads;
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+    for (int part = 0; part < threads; ++part) {
+        if (by_rows) {
+            const Range range = split(m, 12, threads, part);
+            rows(static_cast<const char*>(a) + range.begin * row_bytes, range.end - range.begin,
+                 sink_at(sink, range.begin, 0));
+        } else {
+            const Range range = split(n, kWordBits, threads, part);
+            columns(a, m, sink, range.begin, range.end);
+        }
+    }
+}
+
+}  // namespace featherbit

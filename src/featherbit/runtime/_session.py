@@ -1,0 +1,173 @@
+"""`Session`: a packed network, planned once, run by one native call per inference."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bits import unpack_sign, words_per_row
+from ..errors import InputError
+from ..ir import Graph, Linear, ValueType, load
+from ..kernels import aligned_empty, resolve_isa
+from ._explain import LayerRow, explain
+from ._plan import make_plan
+
+
+class Session:
+    """Run a packed network.
+
+    Planning repacks the weights once; after that a call allocates its result and nothing else. A session may be used from
+    many threads at once: the GIL is released while it runs.
+
+    Args:
+        graph: a `Graph`, or the path of a packed file.
+        isa: instruction set; None is the best one, or what `FEATHERBIT_FORCE_ISA` names.
+        threads: threads of each call, unless the call says otherwise.
+
+    Raises:
+        FileError: the file is missing or wrong.
+        GraphError: the graph cannot be planned.
+        KernelError: the ISA is unknown or not available.
+        InputError: threads is not a positive integer.
+    """
+
+    def __init__(self, graph: Graph | str | os.PathLike[str], *, isa: str | None = None, threads: int = 1) -> None:
+        self.graph = graph if isinstance(graph, Graph) else load(Path(graph))
+        self.isa = resolve_isa(isa)
+        self.threads = _check_threads(threads)
+        self._native = make_plan(self.graph, self.isa)
+        self._input = self.graph.types[self.graph.input.output]
+        self._output = self.graph.types[self.graph.output]
+        self._dtype = np.dtype(self.graph.input.dtype)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input, without the batch."""
+        return self._input.shape
+
+    @property
+    def input_dtype(self) -> np.dtype[Any]:
+        """Dtype that an input must have, uint8 or float32."""
+        return self._dtype
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of one output, without the batch."""
+        return self._output.shape
+
+    @property
+    def panel_bytes(self) -> int:
+        """Bytes of repacked weights that the session holds in memory."""
+        return self._native.plan.panel_bytes
+
+    def explain(self) -> tuple[LayerRow, ...]:
+        """Return one row per layer: formats, shapes, operations, bytes and the kernel that runs it."""
+        return explain(self.graph, self.isa)
+
+    def run(self, x: NDArray[Any], *, threads: int | None = None) -> NDArray[Any]:
+        """Compute the network's output.
+
+        Args:
+            x: `[B, *input_shape]` of `input_dtype`, B from 0 up, no NaN.
+            threads: threads of this call; None is the session's.
+
+        Returns:
+            `[B, *output_shape]`, new memory: float32 of a trained network's scores; int8 -1 and +1, uint8 codes or int32
+            where the graph ends in such a value.
+
+        Raises:
+            InputError: wrong dtype, wrong shape, a NaN, or a wrong thread count.
+        """
+        x = self._check(x)
+        threads = self.threads if threads is None else _check_threads(threads)
+        output = _storage(self._output, len(x))
+        native = self._native
+        if native.output_tap is None:
+            native.plan.run(x, output, len(x), threads)
+        else:
+            taps: list[Any] = [None] * len(native.steps)
+            taps[native.output_tap] = output
+            native.plan.trace(x, output, len(x), threads, taps, [None] * len(native.steps))
+        return _unpack(output, self._output)
+
+    __call__ = run
+
+    def predict(self, x: NDArray[Any], *, threads: int | None = None) -> NDArray[np.int64]:
+        """Return the class of each input: the index of the greatest score, int64 `[B]`; ties go to the first.
+
+        Args:
+            x: as for `run`.
+            threads: as for `run`.
+
+        Raises:
+            InputError: as for `run`.
+        """
+        scores = self.run(x, threads=threads)
+        return np.argmax(scores.reshape(len(scores), -1), axis=1).astype(np.int64)  # [B, N] -> [B]
+
+    def trace(self, x: NDArray[Any], *, threads: int | None = None) -> dict[str, NDArray[Any]]:
+        """Compute every value of the graph with the native kernels, for comparison with the trained network.
+
+        The bits come from the same fused steps that `run` takes; the int32 sums that those steps keep in registers are
+        computed once more by the same kernels.
+
+        Args:
+            x: as for `run`.
+            threads: as for `run`.
+
+        Returns:
+            Every value by name, `[B, *shape]`, as `ir.reference.run` gives them.
+
+        Raises:
+            InputError: as for `run`.
+        """
+        x = self._check(x)
+        threads = self.threads if threads is None else _check_threads(threads)
+        native, types = self._native, self.graph.types
+        stored = {step.writes: _storage(types[step.writes], len(x)) for step in native.steps}
+        linears = [step.ops[0].output if isinstance(step.ops[0], Linear) else None for step in native.steps]
+        sums = {name: _storage(types[name], len(x)) for name in linears if name is not None}
+        output = _storage(self._output, len(x))
+        taps = [stored[step.writes] for step in native.steps]
+        native.plan.trace(x, output, len(x), threads, taps, [None if name is None else sums[name] for name in linears])
+        values = {self.graph.input.output: x} | {name: _unpack(array, types[name]) for name, array in stored.items()}
+        values |= sums
+        for name, source in native.aliases.items():
+            values[name] = values[source].reshape(len(x), *types[name].shape)
+        return {name: values[name] for name in types}
+
+    def _check(self, x: NDArray[Any]) -> NDArray[Any]:
+        if not isinstance(x, np.ndarray) or x.dtype != self._dtype:
+            got = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
+            raise InputError(f"the network takes a {self._dtype} array, got {got}; convert it first")
+        if x.ndim != len(self.input_shape) + 1 or x.shape[1:] != self.input_shape:
+            need = ", ".join(map(str, self.input_shape))
+            raise InputError(f"the network takes shape [batch, {need}], got {list(x.shape)}")
+        if x.dtype.kind == "f" and np.isnan(x).any():
+            raise InputError("the input holds NaN, which has no sign and no code; remove it first")
+        return np.ascontiguousarray(x)
+
+
+def _storage(value: ValueType, batch: int) -> NDArray[Any]:
+    """Return memory for a value as the native plan stores it: signs as words, the rest as it is."""
+    if value.is_sign:
+        return aligned_empty((batch, words_per_row(value.size)), np.uint64)
+    if value.is_unsigned:
+        return aligned_empty((batch, *value.shape), np.uint8)
+    return aligned_empty((batch, *value.shape), str(value.element))
+
+
+def _unpack(stored: NDArray[Any], value: ValueType) -> NDArray[Any]:
+    if not value.is_sign:
+        return stored
+    return unpack_sign(stored, value.size).reshape(len(stored), *value.shape)  # [B, W] -> [B, *shape]
+
+
+def _check_threads(threads: int) -> int:
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise InputError(f"threads must be an integer of at least 1, got {threads!r}")
+    return threads
