@@ -85,9 +85,9 @@ def _quantize_linear(op: QuantizeLinear, x: NDArray[np.float32]) -> NDArray[np.u
 
 @rule(Linear)
 def _linear(op: Linear, x: NDArray[Any]) -> NDArray[np.int32]:
-    weight = unpack_sign(op.weight, op.in_features).astype(np.int64)  # [N, K]
-    total = (x.astype(np.int64) - op.zero_point) @ weight.T  # [B, N]
-    y = total.astype(np.int32)
+    weight = unpack_sign(op.weight, op.in_features).astype(np.float64)  # [N, K]
+    total = (x.astype(np.float64) - op.zero_point) @ weight.T  # [B, N]; integers below 2^53 are exact in any order
+    y: NDArray[np.int32] = total.astype(np.int32)
     assert np.array_equal(y, total), "Linear bounds its sums by 2^24"
     return y
 
