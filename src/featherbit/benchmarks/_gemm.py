@@ -86,7 +86,7 @@ def contest(problem: Problem, setting: Setting, *, prepacked: bool) -> Contest:
 
 def _ours(problem: Problem, setting: Setting, *, prepacked: bool) -> Call:
     k = problem.a.shape[1]
-    panel = kernels.Panel(bits.pack_sign(problem.b), k, 1)
+    panel = kernels.Panel(bits.pack_sign(problem.b), k, "u1")
     isa, threads = setting.isa, setting.threads
     if prepacked:
         words = bits.pack_sign(problem.a)

@@ -33,7 +33,7 @@ class Budget:
     """
 
     seconds: float = 20.0
-    block_ms: float = 20.0
+    block_ms: float = 200.0
     least_rounds: int = 5
     most_rounds: int = 41
     pause_ms: float = 10.0
