@@ -1,0 +1,146 @@
+"""Capture a model with `torch.export`: a flat list of named operations, whatever its forward looks like.
+
+Quantizers appear in it as operators of their own (`featherbit::sign`), which a trace of plain torch would dissolve into
+comparisons. The captured operators are kept as they are: thresholds are found by running these very operators again.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from ..errors import PackError
+
+_SHAPED = (torch.ops.aten.view.default, torch.ops.aten.reshape.default)
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A model in evaluation mode as a flat graph.
+
+    Args:
+        nodes: the operators, in order.
+        input: the placeholder that takes the caller's array.
+        output: the node whose value the model returns.
+        constants: the tensor of every parameter and buffer placeholder.
+        names: the value name of every operator and of the input, unique.
+        paths: the layer path of every operator.
+    """
+
+    nodes: tuple[fx.Node, ...]
+    input: fx.Node
+    output: fx.Node
+    constants: Mapping[fx.Node, Tensor]
+    names: Mapping[fx.Node, str]
+    paths: Mapping[fx.Node, str]
+
+
+def capture(model: nn.Module, example: Tensor) -> Capture:
+    """Capture a model on the CPU, in float32 and in evaluation mode; the model itself is not changed.
+
+    Args:
+        model: any module that `torch.export` takes, with one tensor in and one out.
+        example: a batch of inputs, `[B, *shape]`.
+
+    Raises:
+        PackError: the model cannot be captured, or has more than one input or output.
+    """
+    model = copy.deepcopy(model).cpu().eval()
+    batch = example[:1].repeat(2, *[1] * (example.ndim - 1)).cpu()  # [2, *shape]: a batch of 1 would be specialized
+    try:
+        with torch.no_grad():
+            program = torch.export.export(model, (batch,))
+    except Exception as error:  # torch.export raises errors of many kinds, all about the user's forward
+        raise PackError("", f"torch.export cannot capture its forward: {error}") from error
+    signature = program.graph_signature
+    state = {**program.state_dict, **program.constants}
+    targets = {
+        **signature.inputs_to_parameters,
+        **signature.inputs_to_buffers,
+        **signature.inputs_to_lifted_tensor_constants,
+    }
+    placeholders = [node for node in program.graph.nodes if node.op == "placeholder"]
+    constants = {node: state[targets[node.name]].detach() for node in placeholders if node.name in targets}
+    inputs = [node for node in placeholders if node not in constants]
+    outputs: Any = next(node.args[0] for node in program.graph.nodes if node.op == "output")
+    if len(inputs) != 1 or len(outputs) != 1 or not isinstance(outputs[0], fx.Node):
+        raise PackError(
+            "", f"it must take one tensor and return one, it takes {len(inputs)} and returns {len(outputs)}"
+        )
+    nodes = tuple(node for node in program.graph.nodes if node.op == "call_function")
+    paths = {node: _layer_path(node) for node in nodes}
+    return Capture(nodes, inputs[0], outputs[0], constants, _names(nodes, inputs[0], paths), paths)
+
+
+def run(captured: Capture, x: Tensor, wanted: Sequence[fx.Node]) -> dict[fx.Node, Tensor]:
+    """Run a captured model and return the values of the wanted nodes.
+
+    Args:
+        captured: the model; its shapes are those of a batch of two, so operators that name the batch are not taken literally.
+        x: a batch, `[B, *shape]`.
+        wanted: nodes.
+    """
+    values = evaluate(captured, {captured.input: x}, wanted)
+    return {node: values[node] for node in wanted}
+
+
+def evaluate(captured: Capture, given: Mapping[fx.Node, Tensor], wanted: Sequence[fx.Node]) -> dict[fx.Node, Tensor]:
+    """Compute the wanted nodes from given ones, running the captured operators themselves.
+
+    Args:
+        captured: the model.
+        given: values of some nodes; they are not computed.
+        wanted: nodes to compute.
+    """
+    values: dict[fx.Node, Tensor] = {**captured.constants, **given}
+    needed = _needed(wanted, set(values))
+    with torch.no_grad():
+        for node in captured.nodes:
+            if node in needed and node not in values:
+                values[node] = _call(node, values)
+    return values
+
+
+def _call(node: fx.Node, values: Mapping[fx.Node, Tensor]) -> Tensor:
+    args = fx.map_arg(node.args, lambda argument: values[argument])
+    kwargs = fx.map_arg(node.kwargs, lambda argument: values[argument])
+    if node.target in _SHAPED:  # [batch, ...]: the captured batch of two stands for any
+        args = (args[0], [args[0].shape[0], *args[1][1:]])
+    result: Tensor = node.target(*args, **kwargs)  # type: ignore[operator]
+    return result
+
+
+def _needed(wanted: Sequence[fx.Node], given: set[fx.Node]) -> set[fx.Node]:
+    needed: set[fx.Node] = set()
+    waiting = list(wanted)
+    while waiting:
+        node = waiting.pop()
+        if node not in needed and node not in given:
+            needed.add(node)
+            waiting.extend(node.all_input_nodes)
+    return needed
+
+
+def _layer_path(node: fx.Node) -> str:
+    stack: Mapping[str, Any] = node.meta.get("nn_module_stack") or {}
+    return next(reversed([path for path, _ in stack.values()]), "") if stack else ""
+
+
+def _names(nodes: Sequence[fx.Node], source: fx.Node, paths: Mapping[fx.Node, str]) -> dict[fx.Node, str]:
+    """Name each layer's last operator by the layer's path, any other by path and operator."""
+    last = {paths[node]: node for node in nodes}
+    names = {source: "input"}
+    taken = {"input"}
+    for node in nodes:
+        path = paths[node]
+        name = path if path and last[path] is node else f"{path}:{node.name}" if path else node.name
+        while name in taken:
+            name += "_"
+        names[node] = name
+        taken.add(name)
+    return names

@@ -1,0 +1,46 @@
+"""`pack`: a trained model to a packed graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..errors import PackError
+from ..ir import Graph
+from ._capture import capture
+from ._lower import lower
+from ._verify import compare
+
+
+def pack(model: nn.Module, example: Tensor | NDArray[Any], *, verify: bool = True) -> Graph:
+    """Pack a trained model into a graph that equals it to the bit.
+
+    The model is captured in evaluation mode, in float32 on the CPU, and is not changed.
+
+    Args:
+        model: any module whose forward `torch.export` captures, made of layers that have a packed form.
+        example: inputs `[B, *shape]`, B >= 1, uint8 or float32; real ones, since they are what `verify` compares on.
+        verify: run the packed graph on `example` and compare every layer with the model.
+
+    Returns:
+        The packed graph; `ir.save` writes it to a file.
+
+    Raises:
+        PackError: a layer has no packed form, or differs from the model; with the layer's path and the reason.
+    """
+    inputs = torch.from_numpy(example) if isinstance(example, np.ndarray) else example
+    if inputs.ndim < 2 or len(inputs) == 0:
+        raise PackError("", f"the example must be a batch of at least one input, got shape {tuple(inputs.shape)}")
+    captured = capture(model, inputs)
+    graph, lowering = lower(captured, inputs)
+    if verify:
+        for row in compare(lowering, graph, inputs):
+            if row.mismatches:
+                raise PackError(
+                    row.path or row.value, f"{row.mismatches} of {row.compared} values differ from the model"
+                )
+    return graph
