@@ -106,7 +106,8 @@ def unpack_unsigned(planes: NDArray[np.uint64], k: int) -> NDArray[np.uint8]:
         raise InputError(f"planes must be [..., bits 1 to 8, words], got shape {planes.shape}")
     bits = _unpack_bits(planes, k)  # [..., bits, k]
     weights = (1 << np.arange(planes.shape[-2], dtype=np.uint8))[:, None]  # [bits, 1]
-    return (bits * weights).sum(axis=-2, dtype=np.uint8)  # [..., k]
+    codes: NDArray[np.uint8] = (bits * weights).sum(axis=-2, dtype=np.uint8)  # [..., k]
+    return codes
 
 
 def _with_rows(x: NDArray[Any]) -> NDArray[Any]:

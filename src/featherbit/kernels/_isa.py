@@ -1,7 +1,7 @@
 """Which instruction sets (ISAs) the build holds, which this processor runs, and which one is used.
 
-The best available one is used unless the environment variable `FEATHERBIT_FORCE_ISA` names another; a name that is unknown
-or that this processor cannot run is an error, never a silent fallback. The variable is read at each look-up.
+The best available one is used unless the environment variable `FEATHERBIT_FORCE_ISA` names another; a name that is
+unknown or that this processor cannot run is an error, never a silent fallback. The variable is read at each look-up.
 """
 
 from __future__ import annotations

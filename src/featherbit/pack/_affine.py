@@ -1,8 +1,9 @@
 """Fold what stands between the last integer sum and the output into one multiplication and one addition, exactly.
 
-The output's batch norm computes `sum * multiplier + addend` in float32, with one rounding or two as the torch build has it.
-The addend is what the captured operators give for a sum of zero, the multiplier what they give for a sum of one without
-the shift; which rounding it was is found by comparing both with the operators on every possible sum (or a large sample).
+The output's batch norm computes `sum * multiplier + addend` in float32, with one rounding or two as the torch build
+has it. The addend is what the captured operators give for a sum of zero, the multiplier what they give for a sum of
+one without the shift; which rounding it was is found by comparing both with the operators on every possible sum (or a
+large sample).
 """
 
 from __future__ import annotations

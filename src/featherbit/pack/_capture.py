@@ -81,7 +81,7 @@ def run(captured: Capture, x: Tensor, wanted: Sequence[fx.Node]) -> dict[fx.Node
     """Run a captured model and return the values of the wanted nodes.
 
     Args:
-        captured: the model; its shapes are those of a batch of two, so operators that name the batch are not taken literally.
+        captured: the model.
         x: a batch, `[B, *shape]`.
         wanted: nodes.
     """
@@ -107,7 +107,7 @@ def evaluate(captured: Capture, given: Mapping[fx.Node, Tensor], wanted: Sequenc
 
 
 def _call(node: fx.Node, values: Mapping[fx.Node, Tensor]) -> Tensor:
-    args = fx.map_arg(node.args, lambda argument: values[argument])
+    args: Any = fx.map_arg(node.args, lambda argument: values[argument])
     kwargs = fx.map_arg(node.kwargs, lambda argument: values[argument])
     if node.target in _SHAPED:  # [batch, ...]: the captured batch of two stands for any
         args = (args[0], [args[0].shape[0], *args[1][1:]])

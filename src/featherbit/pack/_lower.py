@@ -1,7 +1,7 @@
 """Lower a captured model, operator by operator, to the ops of a packed graph.
 
-Each operator has a rule in `RULES`; a rule takes abstract values (`_values.py`) and returns one, writing ops on the way. An
-operator without a rule is refused with its layer: nothing is left in float silently.
+Each operator has a rule in `RULES`; a rule takes abstract values (`_values.py`) and returns one, writing ops on the
+way. An operator without a rule is refused with its layer: nothing is left in float silently.
 """
 
 from __future__ import annotations
@@ -251,7 +251,7 @@ def _linear(state: Lowering, node: fx.Node, inputs: tuple[Value, ...]) -> Value:
     if not bool((weight.tensor.abs() == 1).all()):
         raise state.refuse(node, "its weights are not all -1 or +1; use QuantLinear with weight_quantizer=Sign()")
     codes = state.as_codes(node, inputs[0])
-    out_features, in_features = weight.tensor.shape
+    in_features = weight.tensor.shape[1]
     name = state.name(node)
     state.write(
         node,

@@ -1,9 +1,10 @@
 """Fold whatever stands between an integer sum and a sign into one integer threshold per channel, exactly.
 
-No formula of batch norm is used. The captured operators themselves are run on candidate sums, every channel on its own, and
-the place where the sign changes is found by bisection; so bias, batch norm with any sign of its scale, hard tanh, their
-roundings, infinities and NaN come out as in training. Bisection needs a function that changes its sign at most once; that
-is then checked on every possible sum while there are at most `EXHAUSTIVE` of them, else on a sample around and beyond.
+No formula of batch norm is used. The captured operators themselves are run on candidate sums, every channel on its
+own, and the place where the sign changes is found by bisection; so bias, batch norm with any sign of its scale, hard
+tanh, their roundings, infinities and NaN come out as in training. Bisection needs a function that changes its sign at
+most once; that is then checked on every possible sum while there are at most `EXHAUSTIVE` of them, else on a sample
+around and beyond.
 """
 
 from __future__ import annotations

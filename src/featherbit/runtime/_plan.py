@@ -1,8 +1,8 @@
 """Turn a graph into the steps of a native plan.
 
-A `Linear` and the `Threshold` or `Affine` that reads it become one step, so that int32 sums never reach memory; if several
-ops read it, each gets a step of its own. `Flatten` costs nothing: rows are contiguous. Buffers are handed out in order and
-reused as soon as their last reader has run.
+A `Linear` and the `Threshold` or `Affine` that reads it become one step, so that int32 sums never reach memory; if
+several ops read it, each gets a step of its own. `Flatten` costs nothing: rows are contiguous. Buffers are handed out
+in order and reused as soon as their last reader has run.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ from ._plan import make_plan
 class Session:
     """Run a packed network.
 
-    Planning repacks the weights once; after that a call allocates its result and nothing else. A session may be used from
-    many threads at once: the GIL is released while it runs.
+    Planning repacks the weights once; after that a call allocates its result and nothing else. A session may be used
+    from many threads at once: the GIL is released while it runs.
 
     Args:
         graph: a `Graph`, or the path of a packed file.
@@ -76,8 +76,8 @@ class Session:
             threads: threads of this call; None is the session's.
 
         Returns:
-            `[B, *output_shape]`, new memory: float32 of a trained network's scores; int8 -1 and +1, uint8 codes or int32
-            where the graph ends in such a value.
+            `[B, *output_shape]`, new memory: the scores in float32; int8 -1 and +1, uint8 codes or int32 where
+            the graph ends in such a value.
 
         Raises:
             InputError: wrong dtype, wrong shape, a NaN, or a wrong thread count.
@@ -107,7 +107,8 @@ class Session:
             InputError: as for `run`.
         """
         scores = self.run(x, threads=threads)
-        return np.argmax(scores.reshape(len(scores), -1), axis=1).astype(np.int64)  # [B, N] -> [B]
+        classes: NDArray[np.int64] = np.argmax(scores.reshape(len(scores), -1), axis=1)  # [B, N] -> [B]
+        return classes
 
     def trace(self, x: NDArray[Any], *, threads: int | None = None) -> dict[str, NDArray[Any]]:
         """Compute every value of the graph with the native kernels, for comparison with the trained network.
