@@ -70,7 +70,7 @@ def test_packing_shows_layers_agreement_and_sizes(run_dir: Path, tmp_path: Path)
 def test_explain_prints_one_line_per_layer_and_the_totals(packed: Path) -> None:
     lines = invoke("explain", packed).splitlines()
     for layer in Session(packed).explain():
-        assert any(layer.path in line and f"{layer.operations:,}" in line for line in lines)
+        assert any(layer.layer in line and f"{layer.operations:,}" in line for line in lines)
     assert any(line.strip().startswith("total") for line in lines)
 
 
@@ -124,7 +124,7 @@ def test_bench_measures_a_case_and_writes_json(tmp_path: Path) -> None:
 
 def test_the_demo_goes_through_and_leaves_a_file_and_a_picture(tmp_path: Path) -> None:
     shown = invoke("demo", "--smoke", "--out", tmp_path)
-    for row in ("accuracy on 360 test images", "values that differ", "bytes on disk", "one image", "360 images"):
+    for row in ("accuracy on 360 test images", "numbers that differ", "bytes on disk", "one image", "360 images"):
         assert row in shown
     assert Session(tmp_path / "digits-mlp.fbit").input_shape == (8, 8)
     with Image.open(tmp_path / "digits.png") as picture:

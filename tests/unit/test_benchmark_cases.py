@@ -14,6 +14,7 @@ import torch
 from featherbit import benchmarks, ir
 from featherbit.benchmarks import _gemm, _mlp, _network, _onnx
 from featherbit.errors import FeatherbitError, InputError
+from featherbit.models import Mlp
 
 NETWORK = _network.random_network(20, 96, 3, 10, seed=1)
 PIXELS = np.random.default_rng(2).integers(0, 256, (33, 20), dtype=np.uint8)
@@ -118,3 +119,35 @@ def test_rows_and_json_say_what_was_measured(tmp_path: Path) -> None:
     } <= set(row)
     assert (row["case"], row["threads"], row["peer"]) == ("tiny", 1, "torch float32")
     assert row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
+
+
+def small_mlp() -> Mlp:
+    """Return a network in eval mode whose batch norm has seen data."""
+    torch.manual_seed(0)
+    model = Mlp(20, 96, 2, 10, input_dropout=0.1, hidden_dropout=0.1)
+    model(torch.from_numpy(PIXELS))
+    for layer in model.eval():
+        if isinstance(layer, torch.nn.BatchNorm1d):
+            torch.nn.init.uniform_(layer.bias, 0.01, 0.02)  # no sum ties, for torch.sign(0) is 0
+    return model
+
+
+def test_the_plain_float32_network_computes_what_the_trained_one_does() -> None:
+    model = small_mlp()
+    plain = benchmarks.plain_float32(model)
+    assert {type(layer) for layer in plain} <= {torch.nn.Linear, torch.nn.Flatten, type(plain[2])}
+    with torch.inference_mode():
+        scores = plain(CENTERED / 128)
+        expected = model(torch.from_numpy(PIXELS))
+    # Folding batch norm rounds the weights anew; no sign is so near to zero here that it flips.
+    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_layer_without_a_plain_form_is_refused_by_name() -> None:
+    with pytest.raises(InputError, match="1: Softmax has no plain float32 form"):
+        benchmarks.plain_float32(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Softmax(dim=1)))
+
+
+def test_batch_norm_that_follows_no_linear_layer_is_refused() -> None:
+    with pytest.raises(InputError, match="0: batch norm must follow a linear layer"):
+        benchmarks.plain_float32(torch.nn.Sequential(torch.nn.BatchNorm1d(3)))

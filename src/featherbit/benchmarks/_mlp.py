@@ -33,7 +33,7 @@ def mnist_mlp_4096_testset(setting: Setting) -> Contest:
 
 
 def contest(network: Network, batch: int, setting: Setting) -> Contest:
-    """Build the contest on random pixels and check that ours equals torch float32 exactly.
+    """Build the contest on random pixels; check that ours equals torch float32.
 
     Args:
         network: which.

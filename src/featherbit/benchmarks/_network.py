@@ -96,7 +96,7 @@ def _linear(source: str, output: str, weight: Floats, zero_point: int) -> ir.Lin
 
 
 def folded(network: Network) -> tuple[tuple[Floats, Floats], ...]:
-    """Return weight and bias per layer with batch norm folded in: what a tuned float32 network multiplies by."""
+    """Return weight and bias of each layer with batch norm folded in."""
     layers = [
         (layer.weight * layer.gain[:, None], layer.gain * (np.float32(0.5) - layer.threshold.astype(np.float32)))
         for layer in network.hidden
@@ -105,7 +105,7 @@ def folded(network: Network) -> tuple[tuple[Floats, Floats], ...]:
 
 
 def torch_float32(network: Network) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return the network in torch float32, batch norm folded; takes `code - 128` as float32."""
+    """Return the network in torch float32; it takes `code - 128` as float32."""
     layers = [(torch.from_numpy(weight), torch.from_numpy(bias)) for weight, bias in folded(network)]
 
     @torch.inference_mode()
@@ -118,7 +118,9 @@ def torch_float32(network: Network) -> Callable[[torch.Tensor], torch.Tensor]:
 
 
 def torch_int8(network: Network, *, by_column: bool) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return the network in torch int8, batch norm folded into thresholds; takes `code - 128` as int8.
+    """Return the network in torch int8; it takes `code - 128` as int8.
+
+    Batch norm is folded into integer thresholds, so that nothing between the products is float.
 
     Args:
         network: which.

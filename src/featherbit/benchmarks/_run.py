@@ -18,7 +18,7 @@ from ._measure import Budget, compare
 
 @dataclass(frozen=True)
 class Row:
-    """One peer against ours in one case; the figures are None where the peer is missing.
+    """One peer against ours in one case; no figures where the peer is missing.
 
     Args:
         case: the case's name.

@@ -59,7 +59,9 @@ def compare_trained(
 
 
 def plain_float32(model: nn.Sequential) -> nn.Sequential:
-    """Return the network as plain torch layers: input conversion and dropout gone, batch norm folded.
+    """Return the network as plain torch layers with batch norm folded.
+
+    The conversion of the input and dropout are left out.
 
     Args:
         model: a chain of the layers of `models.Mlp`, in eval mode.
@@ -92,7 +94,7 @@ def _plain_linear(layer: nn.Module) -> list[nn.Module]:
         plain.weight.copy_(layer.quantized_weight)
         if layer.bias is not None:
             plain.bias.copy_(layer.bias)
-    return [plain]
+    return [plain.eval()]
 
 
 _CONVERSIONS: dict[type[nn.Module], Callable[[nn.Module], list[nn.Module]]] = {

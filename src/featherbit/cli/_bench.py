@@ -31,7 +31,7 @@ def bench(
     seconds: Annotated[float, typer.Option(min=0.0, help="Aim for this long per case and number of threads.")] = 20.0,
     show_list: Annotated[bool, typer.Option("--list", help="List the cases and stop.")] = False,
 ) -> None:
-    """Measure speed side by side with torch and ONNX Runtime, interleaved in one process."""
+    """Measure speed side by side with torch and ONNX Runtime."""
     from .. import benchmarks
 
     if show_list:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from ._pack import float32_bytes
+from ._pack import float32_bytes, require_equality
 from ._show import bytes_text, console, milliseconds_text, table
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Where to put the run, the packed file and a picture.")] = Path("demo"),
     smoke: Annotated[bool, typer.Option("--smoke", help="Train for two epochs only.")] = False,
 ) -> None:
-    """Train on handwritten digits, pack, check equality on the whole test set, measure."""
+    """Train on digits, pack, check equality on the whole test set, measure."""
     from .. import ir, recipes, train
     from .. import pack as packer
     from ..runtime import Session
@@ -43,7 +43,7 @@ def demo(
     accuracy = 100.0 * float((predicted == test.labels.numpy()).mean())
     rows = [
         (f"accuracy on {len(test)} test images", f"{result.last.test:.2f} %", f"{accuracy:.2f} %", ""),
-        (f"values that differ, of {compared:,}", "", "0", f"each on {', '.join(isas)}"),
+        (f"numbers that differ, of {compared:,}", "", "0", f"each on {', '.join(isas)}"),
         _size_row(float32_bytes(model), file.stat().st_size),
         *_speed_rows(model, session, test.images),
     ]
@@ -53,13 +53,16 @@ def demo(
 
 
 def _check_equality(model: nn.Module, file: Path, images: Tensor) -> tuple[int, tuple[str, ...]]:
-    """Return how many values were compared on each instruction set, and which; a difference is a `PackError`."""
+    """Return how many numbers were compared on each instruction set, and which sets these are."""
     from .. import ir, kernels
     from .. import pack as packer
 
-    isas = kernels.available_isas()
-    compared = [sum(each.compared for each in packer.verify(model, ir.load(file), images, isa=isa)) for isa in isas]
-    return compared[0], isas
+    graph, compared = ir.load(file), 0
+    for isa in kernels.available_isas():
+        agreements = packer.verify(model, graph, images, isa=isa)
+        require_equality(agreements)
+        compared = sum(each.compared for each in agreements)
+    return compared, kernels.available_isas()
 
 
 def _size_row(before: int, after: int) -> tuple[str, str, str, str]:

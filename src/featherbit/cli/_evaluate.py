@@ -32,7 +32,7 @@ def evaluate(
     split: Annotated[SplitName, typer.Option(help="Which images.")] = SplitName.test,
     packed: Annotated[Path | None, typer.Option(help="Also evaluate this packed file on the same images.")] = None,
 ) -> None:
-    """Measure the accuracy of a trained run, and of its packed file, on a split of its data."""
+    """Measure the accuracy of a trained run and of its packed file."""
     from .. import train
 
     images = getattr(train.read_recipe(run_dir).data.load(), split.value)

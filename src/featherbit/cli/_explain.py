@@ -21,17 +21,23 @@ def explain(
     isa: Annotated[str | None, typer.Option(help="Instruction set, see `featherbit kernels`.")] = None,
 ) -> None:
     """Print one line per layer: formats, shape, operations, bytes, kernel."""
-    from ..runtime import Session
+    from ..ir import load
+    from ..runtime import explain as explain_graph
 
-    console().print(layer_table(str(file), Session(file, isa=isa).explain()))
+    console().print(layer_table(str(file), explain_graph(load(file), isa)))
     console().print(f"{bytes_text(file.stat().st_size)} on disk")
 
 
 def layer_table(title: str, layers: Sequence[LayerRow]) -> Table:
     """Return the table of a network's layers and their totals."""
     rows: list[tuple[object, ...]] = [
-        (row.path, row.op, row.formats, row.shape, f"{row.operations:,}", f"{row.bytes:,}", row.kernel)
-        for row in layers
+        (row.layer, row.op, row.formats, list(row.shape), *_counts([row]), row.kernel) for row in layers
     ]
-    total = ("total", "", "", "", f"{sum(r.operations for r in layers):,}", f"{sum(r.bytes for r in layers):,}", "")
-    return table(title, ["layer", "op", "formats", "shape", ">operations", ">bytes", "kernel"], [*rows, total])
+    columns = ["layer", "op", "formats", "shape", ">multiply-adds", ">bytes", ">as float32", "kernel"]
+    return table(title, columns, [*rows, ("total", "", "", "", *_counts(layers), "")])
+
+
+def _counts(layers: Sequence[LayerRow]) -> tuple[str, str, str]:
+    totals = (sum(getattr(row, name) for row in layers) for name in ("operations", "weight_bytes", "float_bytes"))
+    operations, packed, real = (f"{total:,}" for total in totals)
+    return operations, packed, real

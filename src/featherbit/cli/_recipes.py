@@ -15,7 +15,7 @@ def recipes(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting before it is shown.")
     ] = None,
 ) -> None:
-    """List the recipes, or show one resolved: what it extends, defaults and changes put together."""
+    """List the recipes, or show one with all its settings resolved."""
     from .. import recipes as library
 
     if name is not None:

@@ -25,7 +25,7 @@ def train(
     smoke: Annotated[bool, typer.Option("--smoke", help="Apply the recipe's settings for a run of seconds.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
-    """Train by a recipe; the same command again resumes an interrupted run exactly where it stopped."""
+    """Train by a recipe; the same command again resumes an interrupted run."""
     from .. import recipes
     from ..train import fit
 
