@@ -70,7 +70,8 @@ def test_packing_shows_layers_agreement_and_sizes(run_dir: Path, tmp_path: Path)
 def test_explain_prints_one_line_per_layer_and_the_totals(packed: Path) -> None:
     lines = invoke("explain", packed).splitlines()
     for layer in Session(packed).explain():
-        assert any(layer.layer in line and f"{layer.operations:,}" in line for line in lines)
+        shown = (layer.layer, f"{layer.operations:,}", layer.kernel)
+        assert any(all(part in line for part in shown) for line in lines)
     assert any(line.strip().startswith("total") for line in lines)
 
 

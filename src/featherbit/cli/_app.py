@@ -23,7 +23,7 @@ class _Verbs(TyperGroup):
         try:
             return super().invoke(ctx)
         except FeatherbitError as error:
-            error_console().print(f"error: {error}", style="bold red", markup=False)
+            error_console().print(f"error: {error}", style="bold red")
             raise typer.Exit(_REFUSED) from None
         except KeyboardInterrupt:
             error_console().print("interrupted", style="bold red")

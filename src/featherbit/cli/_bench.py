@@ -44,7 +44,7 @@ def bench(
     console().print(table("ratio = peer's time / ours", _COLUMNS, [_cells(row) for row in measured]))
     if json_file is not None:
         benchmarks.write_json(measured, json_file)
-        console().print(f"written: {json_file}", markup=False)
+        console().print(f"written: {json_file}")
 
 
 _COLUMNS = ["case", ">threads", "peer", ">ratio", ">10 to 90 %", ">ours", ">peer", "isa", "note"]

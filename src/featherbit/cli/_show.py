@@ -1,4 +1,7 @@
-"""How every verb prints: consoles, tables and sizes."""
+"""How every verb prints: consoles, tables and sizes.
+
+Rich's markup is off: a kernel named `gemm_u1u1 [avx2]` or a path with brackets is text, not a style.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,12 @@ _WIDTH_OF_PIPES = 160  # Rich takes 80 where there is no terminal, and cuts tabl
 
 def console() -> Console:
     """Return a console on standard output, made anew so that redirection is seen."""
-    return Console(width=None if sys.stdout.isatty() else _WIDTH_OF_PIPES, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else _WIDTH_OF_PIPES, markup=False, highlight=False)
 
 
 def error_console() -> Console:
     """Return a console on standard error; a long message stays one line in a log."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:

@@ -37,4 +37,4 @@ def train(
         for name, each in (("last", result.last), ("selected by validation", result.selected))
     ]
     console().print(table("accuracy", ["checkpoint", ">epoch", ">train", ">validation", ">test"], rows))
-    console().print(f"run folder: {folder}; pack it with: featherbit pack {folder}", markup=False)
+    console().print(f"run folder: {folder}; pack it with: featherbit pack {folder}")
