@@ -1,0 +1,10 @@
+// Run every native test; exit status 1 if a check failed.
+#include "check.h"
+
+int main() {
+    featherbit::test::Tally tally;
+    featherbit::test::test_kernels(tally);
+    featherbit::test::test_plan(tally);
+    std::printf("%ld passed, %ld failed\n", tally.passed(), tally.failed());
+    return tally.failed() == 0 ? 0 : 1;
+}
