@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import fx
 
+from .. import quantizers as quantizers  # registers the operators of torch.ops.featherbit
 from ..bits import pack_sign
 from ..errors import GraphError, PackError
 from ..ir import Affine, Flatten, Graph, Input, Linear, Op, PackSign, QuantizeLinear, Threshold
