@@ -2,12 +2,16 @@
 # One object per ISA with flags of its own; -ffp-contract=off: a multiplication and an addition round twice unless asked.
 
 set(featherbit_source_dir "${CMAKE_CURRENT_LIST_DIR}")
+# Beside -O3, and with partial redundancy elimination, GCC copies the accumulators of a tile through spare registers in each
+# step; without both the loops hold the arithmetic alone (a quarter faster for bytes).
+set(featherbit_isa_options -O2 $<$<CXX_COMPILER_ID:GNU>:-fno-tree-pre>)
 set(featherbit_warnings -Wall -Wextra -Wconversion -ffp-contract=off -fvisibility=hidden)
 
 function(featherbit_isa name)
   add_library(featherbit_isa_${name} OBJECT "${featherbit_source_dir}/isa/${name}.cpp")
   # GCC 12's own AVX-512 header trips its uninitialized-value warning.
-  target_compile_options(featherbit_isa_${name} PRIVATE ${featherbit_warnings} -fno-exceptions -Wno-conversion
+  target_compile_options(featherbit_isa_${name} PRIVATE ${featherbit_warnings} ${featherbit_isa_options}
+                                                        -fno-exceptions -Wno-conversion
                                                         -Wno-maybe-uninitialized -Wno-uninitialized ${ARGN})
   target_sources(featherbit_kernels PRIVATE $<TARGET_OBJECTS:featherbit_isa_${name}>)
 endfunction()

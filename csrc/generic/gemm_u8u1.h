@@ -62,6 +62,10 @@ void gemm_u8u1(const std::uint8_t* a, std::int64_t a_stride, std::int64_t m, con
     for (std::int64_t row = 0; row < m; row += block) {
         const std::int64_t row_end = m - row < block ? m : row + block;
         std::int64_t group = 0;
+        if (row_end - row == 1) {  // a single row: more columns at once hide the latency of the dot products
+            for (; group + Simd::kByteSingleRowGroups <= groups; group += Simd::kByteSingleRowGroups)
+                rows_u8u1<Simd, 1, Simd::kByteSingleRowGroups>(a, a_stride, row, row_end, panel, group, n, k, sink);
+        }
         for (; group + Simd::kByteGroups <= groups; group += Simd::kByteGroups)
             rows_u8u1<Simd, Simd::kByteRows, Simd::kByteGroups>(a, a_stride, row, row_end, panel, group, n, k, sink);
         for (; group < groups; ++group)

@@ -19,7 +19,7 @@ struct Avx2 {
     using Counter = __m256i;  // bytes
     static constexpr int kLanes = 8;
     static constexpr int kRows = 4, kGroups = 1, kSingleRowGroups = 2;
-    static constexpr int kByteRows = 4, kByteGroups = 1;
+    static constexpr int kByteRows = 4, kByteGroups = 1, kByteSingleRowGroups = 2;
     static constexpr std::int64_t kMaxWords = 15;  // two steps of 8 bits each: 15 * 16 = 240 <= 255
 
     static I32 zero() { return _mm256_setzero_si256(); }

@@ -9,7 +9,7 @@ namespace {
 struct Avx512 : Avx512Base {
     using Counter = __m512i;  // bytes
     static constexpr int kRows = 4, kGroups = 2, kSingleRowGroups = 4;
-    static constexpr int kByteRows = 6, kByteGroups = 2;
+    static constexpr int kByteRows = 6, kByteGroups = 2, kByteSingleRowGroups = 8;
     static constexpr std::int64_t kMaxWords = 15;  // two steps of 8 bits each: 15 * 16 = 240 <= 255
 
     static Counter no_counts() { return _mm512_setzero_si512(); }

@@ -16,7 +16,7 @@ namespace {
 struct Avx512Vpopcnt : Avx512Base {
     using Counter = __m512i;  // int32 lanes
     static constexpr int kRows = 4, kGroups = 3, kSingleRowGroups = 4;
-    static constexpr int kByteRows = 8, kByteGroups = 2;
+    static constexpr int kByteRows = 8, kByteGroups = 2, kByteSingleRowGroups = 8;
     static constexpr std::int64_t kMaxWords = std::int64_t{1} << 40;
 
     static Counter no_counts() { return _mm512_setzero_si512(); }

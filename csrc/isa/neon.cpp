@@ -14,7 +14,7 @@ struct Neon {
     using Counter = uint8x16_t;
     static constexpr int kLanes = 4;
     static constexpr int kRows = 4, kGroups = 1, kSingleRowGroups = 1;
-    static constexpr int kByteRows = 2, kByteGroups = 1;
+    static constexpr int kByteRows = 2, kByteGroups = 1, kByteSingleRowGroups = 1;
     static constexpr std::int64_t kMaxWords = 15;  // two steps of 8 bits each: 15 * 16 = 240 <= 255
 
     static I32 zero() { return vdupq_n_s32(0); }

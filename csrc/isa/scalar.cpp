@@ -12,7 +12,7 @@ struct Scalar {
     using Counter = std::int32_t;  // differing bits seen, per column
     static constexpr int kLanes = 1;
     static constexpr int kRows = 2, kGroups = 1, kSingleRowGroups = 1;  // the tile of gemm_u1u1
-    static constexpr int kByteRows = 2, kByteGroups = 1;                // the tile of gemm_u8u1
+    static constexpr int kByteRows = 2, kByteGroups = 1, kByteSingleRowGroups = 1;  // the tile of gemm_u8u1
     static constexpr std::int64_t kMaxWords = std::int64_t{1} << 40;     // 64-bit steps before a counter overflows
 
     static I32 zero() { return 0; }

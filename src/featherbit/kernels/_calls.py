@@ -43,7 +43,13 @@ class Panel:
 
 
 def gemm_u1u1(
-    a: NDArray[np.uint64], b: NDArray[np.uint64] | Panel, k: int, *, isa: str | None = None, threads: int = 1
+    a: NDArray[np.uint64],
+    b: NDArray[np.uint64] | Panel,
+    k: int,
+    *,
+    isa: str | None = None,
+    threads: int = 1,
+    out: NDArray[np.int32] | None = None,
 ) -> NDArray[np.int32]:
     """Multiply rows of signs: `k - 2 * popcount(a[m] ^ b[n])`.
 
@@ -53,6 +59,7 @@ def gemm_u1u1(
         k: elements of a row, below 2^31.
         isa: instruction set; None is the active one.
         threads: at least 1.
+        out: where to write the result, int32 `[M, N]`; None is new memory.
 
     Returns:
         int32 `[M, N]`, each -k .. k.
@@ -66,11 +73,16 @@ def gemm_u1u1(
     """
     panel = _panel(b, k, "u1")
     _check("a", a, np.uint64, 2, words_per_row(k))
-    return _multiply(_native.gemm_u1u1, a, panel, isa, threads)
+    return _multiply(_native.gemm_u1u1, a, panel, isa, threads, out)
 
 
 def gemm_u8u1(
-    a: NDArray[np.uint8], b: NDArray[np.uint64] | Panel, *, isa: str | None = None, threads: int = 1
+    a: NDArray[np.uint8],
+    b: NDArray[np.uint64] | Panel,
+    *,
+    isa: str | None = None,
+    threads: int = 1,
+    out: NDArray[np.int32] | None = None,
 ) -> NDArray[np.int32]:
     """Multiply rows of bytes with rows of signs: `sum_k a[m, k] * b[n, k]`.
 
@@ -79,6 +91,7 @@ def gemm_u8u1(
         b: uint64 `[N, words_per_row(K)]`, bit 1 = +1, or a `Panel(..., operand="u8")` of it.
         isa: instruction set; None is the active one.
         threads: at least 1.
+        out: where to write the result, int32 `[M, N]`; None is new memory.
 
     Returns:
         int32 `[M, N]`, each -255 K .. 255 K.
@@ -87,7 +100,7 @@ def gemm_u8u1(
         KernelError: wrong shape, dtype, ISA or thread count.
     """
     _check("a", a, np.uint8, 2, None)
-    return _multiply(_native.gemm_u8u1, a, _panel(b, a.shape[1], "u8"), isa, threads)
+    return _multiply(_native.gemm_u8u1, a, _panel(b, a.shape[1], "u8"), isa, threads, out)
 
 
 def pack_f32u1(x: NDArray[np.float32], *, isa: str | None = None, threads: int = 1) -> NDArray[np.uint64]:
@@ -138,8 +151,15 @@ def threshold_i32u1(
     return out
 
 
-def _multiply(kernel: Any, a: NDArray[Any], panel: Panel, isa: str | None, threads: int) -> NDArray[np.int32]:
-    out = aligned_empty((a.shape[0], panel.n), np.int32)
+def _multiply(
+    kernel: Any, a: NDArray[Any], panel: Panel, isa: str | None, threads: int, out: NDArray[np.int32] | None
+) -> NDArray[np.int32]:
+    shape = (a.shape[0], panel.n)
+    if out is None:
+        out = aligned_empty(shape, np.int32)
+    _check("out", out, np.int32, 2, panel.n)
+    if out.shape != shape or not out.flags.writeable:
+        raise KernelError(f"out must be writeable and have shape {shape}, got {out.shape}")
     kernel(resolve_isa(isa), a, panel._native, out, _check_threads(threads))
     return out
 
