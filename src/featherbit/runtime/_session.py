@@ -107,7 +107,7 @@ class Session:
             InputError: as for `run`.
         """
         scores = self.run(x, threads=threads)
-        classes: NDArray[np.int64] = np.argmax(scores.reshape(len(scores), -1), axis=1)  # [B, N] -> [B]
+        classes: NDArray[np.int64] = np.argmax(scores.reshape(len(scores), self._output.size), axis=1)  # [B, N]
         return classes
 
     def trace(self, x: NDArray[Any], *, threads: int | None = None) -> dict[str, NDArray[Any]]:
