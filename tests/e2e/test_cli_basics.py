@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import featherbit
 from featherbit import kernels, recipes, train
-from featherbit.cli import app
+from featherbit.cli._app import app
 
 RUNNER = CliRunner()
 
@@ -97,9 +97,17 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def test_looking_at_the_kernels_does_not_import_torch() -> None:
     lines = (
         "import sys",
-        "from featherbit.cli import app",
+        "from featherbit.cli._app import app",
         "app(['kernels'], standalone_mode=False)",
         "assert 'torch' not in sys.modules",
     )
     done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_without_its_packages_it_says_what_to_install() -> None:
+    lines = ("import sys", "sys.modules['typer'] = None", "from featherbit.cli import main", "main()")
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("pip install 'featherbit[train]'")
+    assert "Traceback" not in done.stderr

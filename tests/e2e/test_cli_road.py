@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from featherbit import benchmarks, train
-from featherbit.cli import app
+from featherbit.cli._app import app
 from featherbit.runtime import Session
 
 RUNNER = CliRunner()

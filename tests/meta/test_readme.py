@@ -36,7 +36,7 @@ def test_every_make_command_in_a_document_is_a_target(path: Path) -> None:
 
 
 def test_every_featherbit_command_in_it_is_a_verb() -> None:
-    from featherbit.cli import app
+    from featherbit.cli._app import app
 
     verbs = {command.name for command in app.registered_commands}
     assert set(re.findall(r"`featherbit ([a-z]+)", README)) - verbs == set()

@@ -4,5 +4,17 @@ One file per verb: parse, one call, print. What a verb needs is imported when it
 without torch.
 """
 
-from ._app import app as app
-from ._app import main as main
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; the console script calls this."""
+    try:
+        from ._app import app
+    except ModuleNotFoundError as error:
+        if error.name not in ("typer", "rich"):
+            raise
+        sys.exit(f"error: {error.name} is not installed; the command line needs: pip install 'featherbit[train]'")
+    app()

@@ -69,8 +69,3 @@ _VERBS: tuple[Callable[..., None], ...] = (
 )
 for _verb in _VERBS:
     app.command(_verb.__name__)(_verb)
-
-
-def main() -> None:
-    """Run the command line; the console script calls this."""
-    app()
