@@ -11,7 +11,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= demo
-THREADS ?= 1
+THREADS ?=
 # Installed first and by itself: a range such as "torch>=2.7", asked for by another package, takes the newest release, on
 # Linux a CUDA build of several GB. Another build: make demo TORCH="torch==2.13.0 --index-url <an index of CPU builds>".
 TORCH ?= torch==2.13.0
@@ -52,7 +52,7 @@ format: $(VENV)/.dev  ## format and fix what ruff can fix
 
 bench: $(VENV)/.bench  ## measure against torch and ONNX Runtime: make bench CASES="gemm-4096" THREADS=2
 	@mkdir -p build
-	@$(BIN)/featherbit bench $(CASES) --threads $(THREADS) --json build/bench-threads-$(THREADS).json
+	@$(BIN)/featherbit bench $(CASES) $(THREADS:%=--threads %) --json build/bench.json
 
 sanitize: $(NATIVE) $(NATIVE_TESTS)  ## run the kernels under the address and undefined-behavior sanitizers
 	@mkdir -p build
