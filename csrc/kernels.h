@@ -32,6 +32,7 @@ constexpr std::int64_t quads_of(std::int64_t k) { return ceil_div(k, 4); }
 struct Sink {
     std::int32_t* acc = nullptr;             // [m][n]
     std::int64_t acc_stride = 0;             // int32 elements
+    bool stream = false;  // acc is larger than the caches: write past them; acc and its rows begin on 64-byte lines
     const std::int32_t* thresholds = nullptr;  // [groups_of(n) * 16], padded
     const std::uint64_t* flips = nullptr;      // [words_per_row(n)]
     std::uint64_t* bits = nullptr;             // [m][words_per_row(n)], tail bits are written zero

@@ -61,7 +61,6 @@ void rows_u1u1(const std::uint64_t* a, std::int64_t a_stride, std::int64_t row_b
     const std::uint32_t* at = panel + group * words_per_row(k) * 2 * kGroup;
     std::int64_t row = row_begin;
     for (; row + R <= row_end; row += R) {
-        for (int r = 0; r < R; ++r) prefetch_groups<Simd, G>(row + r, group, sink);
         tile_u1u1<Simd, R, G>(a + row * a_stride, a_stride, at, k, tile);
         FEATHERBIT_UNROLL for (int r = 0; r < R; ++r) store_groups<Simd, G>(tile[r], row + r, group, n, sink);
     }
@@ -71,9 +70,9 @@ void rows_u1u1(const std::uint64_t* a, std::int64_t a_stride, std::int64_t row_b
 template <class Simd>
 void gemm_u1u1(const std::uint64_t* a, std::int64_t a_stride, std::int64_t m, const std::uint32_t* panel,
                std::int64_t n, std::int64_t k, const Sink& sink) {
-    // A block of rows stays in the second-level cache while the panels pass by: 64 KiB of packed activations.
+    // A block of rows stays in the second-level cache while the panels pass by: 128 KiB of packed activations.
     const std::int64_t words = words_per_row(k);
-    std::int64_t block = words > 0 ? 8192 / words : m;
+    std::int64_t block = words > 0 ? 16384 / words : m;
     block = block < 4 * Simd::kRows ? 4 * Simd::kRows : block / Simd::kRows * Simd::kRows;
     const std::int64_t groups = groups_of(n);
     for (std::int64_t row = 0; row < m; row += block) {
@@ -88,6 +87,7 @@ void gemm_u1u1(const std::uint64_t* a, std::int64_t a_stride, std::int64_t m, co
         for (; group < groups; ++group)
             rows_u1u1<Simd, Simd::kRows, 1>(a, a_stride, row, row_end, panel, group, n, k, sink);
     }
+    if (sink.stream) Simd::finish_stream();
 }
 
 }  // namespace

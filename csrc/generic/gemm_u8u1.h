@@ -71,6 +71,7 @@ void gemm_u8u1(const std::uint8_t* a, std::int64_t a_stride, std::int64_t m, con
         for (; group < groups; ++group)
             rows_u8u1<Simd, Simd::kByteRows, 1>(a, a_stride, row, row_end, panel, group, n, k, sink);
     }
+    if (sink.stream) Simd::finish_stream();
 }
 
 }  // namespace

@@ -20,15 +20,6 @@ void threshold_group(const std::int32_t* acc, std::int64_t row, std::int64_t gro
         for (std::int64_t rest = group + 1; rest % 4 != 0; ++rest) out[rest] = 0;
 }
 
-// Ask for the cache lines that store_groups will write while the tile is computed: a large int32 result lies in memory,
-// each row on another page, and waiting for it cost a quarter of the time of a 4096^3 product.
-template <class Simd, int G>
-void prefetch_groups(std::int64_t row, std::int64_t group, const Sink& sink) {
-    if (sink.acc == nullptr) return;
-    const std::int32_t* to = sink.acc + row * sink.acc_stride + group * kGroup;
-    for (int g = 0; g < G; ++g) __builtin_prefetch(to + g * kGroup, 1);
-}
-
 template <class Simd, int G>
 void store_groups(const std::int32_t* acc, std::int64_t row, std::int64_t group, std::int64_t n, const Sink& sink) {
     for (int g = 0; g < G; ++g) {
@@ -39,10 +30,12 @@ void store_groups(const std::int32_t* acc, std::int64_t row, std::int64_t group,
         }
         std::int32_t* to = sink.acc + row * sink.acc_stride + (group + g) * kGroup;
         const std::int64_t valid = n - (group + g) * kGroup;
-        if (valid >= kGroup) {
-            __builtin_memcpy(to, from, kGroup * sizeof(std::int32_t));
-        } else {
+        if (valid < kGroup) {
             for (std::int64_t i = 0; i < valid; ++i) to[i] = from[i];
+        } else if (sink.stream) {
+            Simd::stream_group(to, from);
+        } else {
+            __builtin_memcpy(to, from, kGroup * sizeof(std::int32_t));
         }
     }
 }

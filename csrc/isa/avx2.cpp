@@ -61,6 +61,12 @@ struct Avx2 {
         const __m256i pairs = _mm256_maddubs_epi16(bytes, weights);
         return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
     }
+    static void stream_group(std::int32_t* to, const std::int32_t* from) {
+        for (int i = 0; i < kGroup; i += kLanes)
+            _mm256_stream_si256(reinterpret_cast<__m256i*>(to + i),
+                                _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + i)));
+    }
+    static void finish_stream() { _mm_sfence(); }
 
     static unsigned below(const std::int32_t* acc, const std::int32_t* thresholds) {
         const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(acc));

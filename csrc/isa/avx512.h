@@ -24,6 +24,10 @@ struct Avx512Base {
     static Bits expand(std::uint64_t word, int) {
         return _mm512_mask_blend_epi8(word, _mm512_set1_epi8(-1), _mm512_set1_epi8(1));
     }
+    static void stream_group(std::int32_t* to, const std::int32_t* from) {
+        _mm512_stream_si512(reinterpret_cast<__m512i*>(to), _mm512_loadu_si512(from));
+    }
+    static void finish_stream() { _mm_sfence(); }
     static unsigned at_least(const std::int32_t* acc, const std::int32_t* thresholds) {
         return _mm512_cmpge_epi32_mask(_mm512_loadu_si512(acc), _mm512_loadu_si512(thresholds));
     }

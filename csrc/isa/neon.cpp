@@ -47,6 +47,8 @@ struct Neon {
         const uint16x8_t minus = vpaddlq_u8(vreinterpretq_u8_u32(vbicq_u32(bytes, weights)));
         return vpadalq_s16(sum, vreinterpretq_s16_u16(vsubq_u16(plus, minus)));
     }
+    static void stream_group(std::int32_t* to, const std::int32_t* from) { __builtin_memcpy(to, from, 64); }
+    static void finish_stream() {}
 
     static unsigned at_least(const std::int32_t* acc, const std::int32_t* thresholds) {
         const uint32x4_t place = {1, 2, 4, 8};

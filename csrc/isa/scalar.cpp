@@ -34,6 +34,8 @@ struct Scalar {
         }
         return sum;
     }
+    static void stream_group(std::int32_t* to, const std::int32_t* from) { __builtin_memcpy(to, from, 64); }
+    static void finish_stream() {}
 
     static unsigned at_least(const std::int32_t* acc, const std::int32_t* thresholds) {
         unsigned mask = 0;

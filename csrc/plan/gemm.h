@@ -15,7 +15,7 @@ struct Product {
     // Multiply `m` rows on the calling thread.
     void rows(const void* a, std::int64_t m, const Sink& sink) const;
     // Multiply `m` rows on up to `threads` threads: rows are split if there are enough of them, else columns.
-    void parallel(const void* a, std::int64_t m, const Sink& sink, int threads) const;
+    void parallel(const void* a, std::int64_t m, const Sink& whole, int threads) const;
 
    private:
     void columns(const void* a, std::int64_t m, const Sink& sink, std::int64_t begin, std::int64_t end) const;

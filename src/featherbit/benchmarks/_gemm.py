@@ -1,8 +1,10 @@
 """The product of two matrices of +-1, each contestant in the form that its users have.
 
 Weights are prepared once by everybody: ours packs them into a panel, torch int8 transposes them, ONNX Runtime repacks
-them. `gemm-*` starts from float32 activations and packs them in every call; `gemm-*-prepacked` is the bare product. The
-int8 peers start from int8 activations: a quantized network hands them over like that.
+them. `gemm-*` starts from float32 activations and packs them in every call; `gemm-*-prepacked` is the bare product.
+The int8 peers start from int8 activations: a quantized network hands them over like that. Ours and torch write into
+memory that is kept from call to call, as an inference engine's are: fresh memory of this size costs the system's page
+faults.
 """
 
 from __future__ import annotations
@@ -66,9 +68,11 @@ def contest(problem: Problem, setting: Setting, *, prepacked: bool) -> Contest:
     ours = _ours(problem, setting, prepacked=prepacked)
     x, w = torch.from_numpy(problem.a), torch.from_numpy(problem.b)
 
+    product = torch.empty(len(x), len(w))
+
     @torch.inference_mode()
     def torch_float32() -> torch.Tensor:
-        return torch.nn.functional.linear(x, w)
+        return torch.mm(x, w.t(), out=product)
 
     # |sums| <= K < 2^24, so float32 holds every partial sum exactly, in whatever order they are added.
     if not np.array_equal(np.asarray(ours()), torch_float32().numpy()):
@@ -88,13 +92,14 @@ def _ours(problem: Problem, setting: Setting, *, prepacked: bool) -> Call:
     k = problem.a.shape[1]
     panel = kernels.Panel(bits.pack_sign(problem.b), k, "u1")
     isa, threads = setting.isa, setting.threads
+    out = kernels.aligned_empty((len(problem.a), len(problem.b)), np.int32)
     if prepacked:
         words = bits.pack_sign(problem.a)
-        return lambda: kernels.gemm_u1u1(words, panel, k, isa=isa, threads=threads)
+        return lambda: kernels.gemm_u1u1(words, panel, k, isa=isa, threads=threads, out=out)
 
     def pack_and_multiply() -> NDArray[np.int32]:
         words = kernels.pack_f32u1(problem.a, isa=isa, threads=threads)
-        return kernels.gemm_u1u1(words, panel, k, isa=isa, threads=threads)
+        return kernels.gemm_u1u1(words, panel, k, isa=isa, threads=threads, out=out)
 
     return pack_and_multiply
 
@@ -103,11 +108,12 @@ def _torch_int8(problem: Problem) -> Peer:
     x = torch.from_numpy(problem.a).to(torch.int8)
     w = torch.from_numpy(problem.b).to(torch.int8)
     by_column, by_row = w.t(), w.t().contiguous()  # [K, N], two layouts
+    product = torch.empty(len(x), len(w), dtype=torch.int32)
     return fastest(
         "torch int8",
         {
-            "_int_mm, weights column-major": lambda: torch._int_mm(x, by_column),
-            "_int_mm, weights row-major": lambda: torch._int_mm(x, by_row),
+            "_int_mm, weights column-major": lambda: torch._int_mm(x, by_column, out=product),
+            "_int_mm, weights row-major": lambda: torch._int_mm(x, by_row, out=product),
         },
     )
 
