@@ -15,7 +15,7 @@ import torch
 
 from ..data import Dataset, mix_seed
 from ..errors import RecipeError
-from ._memory import keep_freed_memory
+from ._memory import ask_for_huge_pages
 from ._recipe import Recipe
 from ._result import Result, measure, read_result
 from ._run_folder import METRICS, RECIPE, RESULT, checkpoint_path, open_run, write_json
@@ -53,7 +53,7 @@ def fit(recipe: Recipe, run_dir: str | Path, *, resume: bool = True, progress: b
     open_run(run_dir, recipe)
     if (run_dir / RESULT).exists():
         return read_result(run_dir)
-    keep_freed_memory()
+    ask_for_huge_pages()
     with _explained_interrupt(run_dir), _torch_state(recipe):
         dataset = _load_data(recipe)
         record = _train(recipe, dataset, run_dir, progress)
