@@ -1,8 +1,8 @@
 """Ask torch for huge pages while training.
 
-The C library gives large blocks back to the system when they are freed, and the next training step faults them in again,
-4 KiB at a time: a 4096-wide network spent 30 % of its time in the kernel that way (150 million page faults in 15 minutes)
-and 5 % with pages of 2 MiB. Keeping freed blocks by `mallopt` was tried and did not help.
+The C library gives large blocks back to the system when they are freed, and the next training step faults them in
+again, 4 KiB at a time: a 4096-wide network spent 30 % of its time in the kernel that way (150 million page faults in 15
+minutes) and 5 % with pages of 2 MiB. Keeping freed blocks by `mallopt` was tried and did not help.
 """
 
 from __future__ import annotations
