@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featherbit.kernels import Panel, available_isas, gemm_u1u1, gemm_u8u1, pack_f32u1, threshold_i32u1
+from featherbit.kernels import Panel, aligned_empty, available_isas, gemm_u1u1, gemm_u8u1, pack_f32u1, threshold_i32u1
 from oracles_kernels import products_of, thresholded, words_of
 
 ISAS = available_isas()
@@ -85,6 +85,23 @@ def test_rows_split_over_threads_give_the_same_products(isa: str) -> None:
     one = gemm_u1u1(a, b, 130, isa=isa)
     for threads in (2, 3, 4):
         assert np.array_equal(gemm_u1u1(a, b, 130, isa=isa, threads=threads), one)
+
+
+@per_isa
+@pytest.mark.parametrize(("columns", "offset"), [(2048, 0), (2048, 1), (2064, 0), (2049, 0)])
+def test_a_result_larger_than_the_caches_is_exact_wherever_it_begins(isa: str, columns: int, offset: int) -> None:
+    rng = np.random.default_rng(10)
+    rows = 1027  # more than 8 MiB of int32, written past the caches where each row begins on a line
+    a, b = rng.random((rows, 3)) < 0.5, rng.random((columns, 3)) < 0.5
+    expected = products_of(signs(a), signs(b))
+    out = aligned_empty((rows * columns + offset,), np.int32)[offset:].reshape(rows, columns)
+    for threads in (1, 2):
+        out[...] = -77
+        gemm_u1u1(words_of(a), words_of(b), 3, isa=isa, threads=threads, out=out)
+        assert np.array_equal(out, expected)
+        out[...] = -77
+        gemm_u8u1(a.astype(np.uint8), words_of(b), isa=isa, threads=threads, out=out)
+        assert np.array_equal(out, products_of(a, signs(b)))
 
 
 @per_isa
