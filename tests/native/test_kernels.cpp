@@ -1,4 +1,5 @@
 // Every kernel of every table that this build holds and this processor runs, against the oracles of check.h.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -82,7 +83,7 @@ std::int64_t strided(std::int64_t rows, std::int64_t stride, std::int64_t width)
     return rows == 0 ? 0 : (rows - 1) * stride + width;
 }
 
-// Call a product twice, once for each kind of sink, and compare.
+// Call a product once for each kind of sink, and compare.
 template <class Call>
 void check_sinks(Tally& tally, const std::string& what, const Shape& s, const std::vector<std::int64_t>& sums,
                  const std::vector<std::int32_t>& at, const Signs& flips, Call call) {
@@ -92,6 +93,16 @@ void check_sinks(Tally& tally, const std::string& what, const Shape& s, const st
     ints.acc = acc.data();
     call(ints);
     tally.check(rows_are(acc, ints.acc_stride, sums, s), what + " int32");
+
+    Sink streamed;  // whole cache lines, as it demands
+    streamed.stream = true;
+    streamed.acc_stride = (groups_of(s.n) + 1) * kGroup;
+    const std::int64_t count = s.m * streamed.acc_stride;
+    const AlignedArray<std::int32_t> lines = make_aligned<std::int32_t>(static_cast<std::size_t>(count));
+    std::fill_n(lines.get(), count, kCanary);
+    streamed.acc = lines.get();
+    call(streamed);
+    tally.check(rows_are(exact(lines.get(), count), streamed.acc_stride, sums, s), what + " streamed int32");
 
     const std::int64_t words = words_per_row(s.n);
     const Buffer<std::int32_t> thresholds = padded_to_groups(at);
