@@ -30,10 +30,11 @@ void affine_rows(const std::int32_t* acc, std::int64_t m, std::int64_t n, const 
         }
 }
 
-// clip(round_half_even(x * 128), -128, 127) + 128. A NaN never comes here: the caller refuses it.
+// clip(round_half_even(x * 128), -128, 127) + 128; a NaN is code 0.
 void quantize_rows(const float* x, std::int64_t count, std::uint8_t* out) {
     for (std::int64_t i = 0; i < count; ++i) {
-        const float code = std::clamp(std::nearbyint(x[i] * 128.0F), -128.0F, 127.0F);
+        const float rounded = std::nearbyint(x[i] * 128.0F);
+        const float code = rounded >= -128.0F ? std::min(rounded, 127.0F) : -128.0F;
         out[i] = static_cast<std::uint8_t>(static_cast<int>(code) + 128);
     }
 }
@@ -62,11 +63,15 @@ class Plan::Lease {
     Lease& operator=(const Lease&) = delete;
     ~Lease() {
         const std::lock_guard lock(plan_.mutex_);
-        plan_.free_arenas_.push_back(std::move(arena_));
+        try {
+            plan_.free_arenas_.push_back(std::move(arena_));
+        } catch (...) {  // out of memory: the arena is freed instead of kept
+        }
     }
     // Make room for tiles of `rows`; a small batch never pays for a full tile.
     Arena& with_room(std::int64_t rows) {
         if (arena_->rows < rows) {
+            arena_->rows = 0;  // an allocation below may throw
             arena_->buffers.clear();
             for (const std::int64_t bytes : plan_.buffer_row_bytes_)
                 arena_->buffers.push_back(make_aligned<char>(static_cast<std::size_t>(bytes * rows)));

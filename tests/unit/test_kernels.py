@@ -125,7 +125,7 @@ def test_a_thread_count_that_is_no_positive_integer_is_refused(threads: Any) -> 
         lambda: pack_f32u1(FLOATS, threads=threads),
     ]
     for call in calls:
-        with pytest.raises(KernelError, match="threads must be an integer of at least 1"):
+        with pytest.raises(KernelError, match="threads must be an integer from 1 to 1024"):
             call()
 
 

@@ -178,7 +178,6 @@ def test_a_model_with_this_is_packed_exactly(what: str) -> None:
     assert_packs_exactly(make(), x)
 
 
-@pytest.mark.xfail(strict=True, reason="verify compares a flattened float input with the model's output")
 def test_a_sign_at_the_end_gives_the_bits_themselves() -> None:
     graph = assert_packs_exactly(
         nn.Sequential(nn.Flatten(), Sign()), REALS.reshape(30, 3, 5), [Input, Flatten, PackSign]
@@ -186,7 +185,6 @@ def test_a_sign_at_the_end_gives_the_bits_themselves() -> None:
     assert Session(graph).run(REALS.reshape(30, 3, 5).numpy()).dtype == np.int8
 
 
-@pytest.mark.xfail(strict=True, reason="verify compares a flattened float input with the model's output")
 def test_a_float_input_may_be_flattened_before_it_is_quantized() -> None:
     model = nn.Sequential(nn.Flatten(), FixedPointInput(), product(), norm(4))
     assert_packs_exactly(model, REALS.reshape(30, 3, 5), [Input, Flatten, QuantizeLinear, Linear, Affine])

@@ -24,8 +24,8 @@ class BitFormat:
 
     Args:
         bits: width of a code, 1 to 8.
-        encoding: `"sign"` (1 bit, codes 0 and 1 mean -1 and +1), `"unsigned"` (the code itself), `"twos_complement"`, or
-            `"power_of_two"` (0 for code 0; else the top bit is the sign and the rest, less 1, the exponent).
+        encoding: `"sign"` (1 bit, codes 0 and 1 mean -1 and +1), `"unsigned"` (the code itself), `"twos_complement"`,
+            or `"power_of_two"` (0 for code 0; else the top bit is the sign and the rest, less 1, the exponent).
         scale: the real value of one step, > 0.
 
     Raises:

@@ -1,7 +1,7 @@
 """Pack codes into 64-bit words and back.
 
-Words are little-endian `uint64`; element `i` of a row is bit `i % 64` of word `i // 64`; the bits past the row's end are
-zero, so that AND and XOR of two rows need no mask. k-bit codes become k bit-planes, plane 0 the lowest bit.
+Words are little-endian `uint64`; element `i` of a row is bit `i % 64` of word `i // 64`; the bits past the row's end
+are zero, so that AND and XOR of two rows need no mask. k-bit codes become k bit-planes, plane 0 the lowest bit.
 """
 
 from __future__ import annotations

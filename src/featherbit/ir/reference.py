@@ -80,7 +80,7 @@ def _quantize_linear(op: QuantizeLinear, x: NDArray[np.float32]) -> NDArray[np.u
     half = 2 ** (op.bits - 1)
     scaled = x.astype(np.float64) * half  # exact
     codes: NDArray[np.float64] = np.clip(np.rint(scaled), -half, half - 1) + half
-    return codes.astype(np.uint8)
+    return np.where(np.isnan(codes), 0.0, codes).astype(np.uint8)
 
 
 @rule(Linear)

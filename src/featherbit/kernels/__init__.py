@@ -1,5 +1,6 @@
 """Thin typed access to the native kernels: which instruction sets there are, and one function per kernel."""
 
+from ._calls import MAX_THREADS as MAX_THREADS
 from ._calls import Panel as Panel
 from ._calls import gemm_u1u1 as gemm_u1u1
 from ._calls import gemm_u8u1 as gemm_u8u1

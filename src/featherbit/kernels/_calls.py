@@ -14,6 +14,8 @@ from ._isa import resolve_isa
 from ._memory import aligned_empty
 
 _GROUP = 16  # columns of a panel group, as in csrc/kernels.h
+MAX_THREADS = 1024
+"""More than that is a mistake: OpenMP ends the process when it cannot start a thread."""
 _MAX_BYTES_K = 2**23  # 255 * k must stay below 2^31
 
 
@@ -183,6 +185,6 @@ def _check(name: str, array: NDArray[Any], dtype: DTypeLike, ndim: int, last: in
 
 
 def _check_threads(threads: int) -> int:
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise KernelError(f"threads must be an integer of at least 1, got {threads!r}")
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
+        raise KernelError(f"threads must be an integer from 1 to {MAX_THREADS}, got {threads!r}")
     return threads

@@ -76,13 +76,19 @@ def _multiplier(captured: Capture, source: Codes, output: fx.Node, channels: int
             slope = slope * _norm_slope(captured, node, channels)
         elif node.target not in (aten.add.Tensor, aten.sub.Tensor, aten.dropout.default):
             raise NotAffineError(f"{node.target} after the last product is neither a batch norm nor a bias")
-        (node,) = (argument for argument in node.all_input_nodes if argument not in captured.constants)
+        (node,) = (argument for argument in node.all_input_nodes if _depends(argument, source.node))
     return slope
+
+
+def _depends(node: fx.Node, source: fx.Node) -> bool:
+    return node is source or any(_depends(argument, source) for argument in node.all_input_nodes)
 
 
 def _norm_slope(captured: Capture, node: fx.Node, channels: int) -> NDArray[np.float32]:
     """Run the batch norm itself without its shift: mean and bias zero, at one."""
-    args: list[Any] = [captured.constants.get(a) if isinstance(a, fx.Node) else a for a in node.args]
+    parameters = [argument for argument in node.all_input_nodes if argument is not node.args[0]]
+    values = evaluate(captured, {}, parameters)
+    args: list[Any] = [values.get(a) if isinstance(a, fx.Node) else a for a in node.args]
     zero = torch.zeros(channels)
     args[0], args[2], args[3] = torch.ones(1, channels), zero, zero
     with torch.no_grad():

@@ -18,7 +18,7 @@ from torch import fx
 from .. import quantizers as quantizers  # registers the operators of torch.ops.featherbit
 from ..bits import pack_sign
 from ..errors import GraphError, PackError
-from ..ir import Affine, Flatten, Graph, Input, Linear, Op, PackSign, QuantizeLinear, Threshold
+from ..ir import Affine, Flatten, Graph, Input, Linear, Op, PackSign, QuantizeLinear, Threshold, ValueType
 from ._affine import NotAffineError, find_scaling
 from ._capture import Capture, evaluate
 from ._threshold import NotMonotonicError, find_thresholds
@@ -52,6 +52,7 @@ class Lowering:
 
     captured: Capture
     ops: list[Op] = field(default_factory=list)
+    types: dict[str, ValueType] = field(default_factory=dict)
     codes: dict[str, Codes] = field(default_factory=dict)
     """For each value of the graph but the output, the captured node it equals, and how."""
 
@@ -67,8 +68,13 @@ class Lowering:
         """Return the error that names the layer of a node."""
         return PackError(self.path(node) or self.name(node), reason)
 
-    def write(self, node: fx.Node, op: Op) -> None:
-        """Append an op."""
+    def write(self, op: Op) -> None:
+        """Append an op, checking its inputs' types.
+
+        Raises:
+            GraphError: it cannot read them.
+        """
+        self.types[op.output] = op.infer(*(self.types[name] for name in op.inputs))
         self.ops.append(op)
 
     def remember(self, codes: Codes) -> Codes:
@@ -92,10 +98,24 @@ class Lowering:
             node, f"its input must be quantized, but it is {describe(value)}; put a quantizer (Sign) before it"
         )
 
+    def _table(self, node: fx.Node, value: Derived) -> NDArray[np.float64]:
+        """Return the real number of each code, the same at every place of the tensor."""
+        shape = tuple(value.source.node.meta["val"].shape[1:])
+        reals = np.broadcast_to(value.source.reals().reshape(-1, *[1] * len(shape)), (len(value.source.codes), *shape))
+        try:
+            table = self.evaluate_at(value, np.array(reals)).reshape(len(reals), -1)  # [R, places]
+        except RuntimeError as error:
+            raise self.refuse(
+                node, f"what maps its input to numbers cannot be evaluated code by code: {error}"
+            ) from error
+        if not (table == table[:, :1]).all():
+            raise self.refuse(node, "its input is mapped to numbers differently from place to place; one map is needed")
+        return table[:, 0].astype(np.float64)
+
     def _on_grid(self, node: fx.Node, value: Derived) -> Codes:
         """Recognize `scale * (code - zero_point)` by evaluating the operators on every code."""
         source = value.source
-        table = self.evaluate_at(value, source.reals()[:, None])[:, 0].astype(np.float64)  # [R]
+        table = self._table(node, value)  # [R]
         scale = (table[-1] - table[0]) / (source.codes[-1] - source.codes[0])
         zero_point = round(float(source.codes[0] - table[0] / scale)) if scale else 0
         exact = scale > 0 and math.frexp(scale)[0] == 0.5 and np.array_equal(scale * (source.codes - zero_point), table)
@@ -134,10 +154,10 @@ def _input(state: Lowering, example: torch.Tensor) -> Value:
     node = state.captured.input
     name, shape = state.name(node), tuple(example.shape[1:])
     if example.dtype == torch.uint8:
-        state.write(node, Input((), name, shape=shape, dtype="uint8"))
+        state.write(Input((), name, shape=shape, dtype="uint8"))
         return Codes(name, node, np.arange(256), 1.0)
     if example.dtype == torch.float32:
-        state.write(node, Input((), name, shape=shape, dtype="float32"))
+        state.write(Input((), name, shape=shape, dtype="float32"))
         return RealInput(name)
     raise PackError("", f"its input must be uint8 or float32, got {example.dtype}")
 
@@ -170,7 +190,6 @@ def _output(state: Lowering, value: Value) -> str:
     except NotAffineError as error:
         raise state.refuse(node, f"{error}; end the model in a batch norm, a bias or the product itself") from error
     state.write(
-        node,
         Affine(
             (source.name,),
             name,
@@ -210,7 +229,22 @@ def _elementwise(state: Lowering, node: fx.Node, inputs: tuple[Value, ...]) -> V
     if len(varying) != 1 or not isinstance(varying[0], Codes | Derived):
         raise state.refuse(node, f"{node.target} joins {len(varying)} computed values; only constants can be folded")
     value = varying[0]
+    _check_places(state, node, inputs)
     return Derived(value if isinstance(value, Codes) else value.source, node)
+
+
+def _check_places(state: Lowering, node: fx.Node, inputs: tuple[Value, ...]) -> None:
+    """Refuse what is not a function of each place of one input of any batch size."""
+    source = next(n for n, value in zip(node.all_input_nodes, inputs, strict=True) if not isinstance(value, Constant))
+    shape = source.meta["val"].shape
+    constants = [value.tensor for value in inputs if isinstance(value, Constant)]
+    by_batch = any(tensor.ndim == len(shape) and tensor.shape[0] != 1 for tensor in constants)
+    if node.meta["val"].shape != shape or by_batch:
+        raise state.refuse(
+            node, f"{node.target} with a constant that has a batch dimension of its own cannot be packed"
+        )
+    if node.target is aten.batch_norm.default and node.args[3] is None:
+        raise state.refuse(node, "its batch norm has no running statistics; use track_running_stats=True")
 
 
 @lowers(aten.flatten.using_ints, aten.view.default, aten.reshape.default)
@@ -220,12 +254,12 @@ def _flatten(state: Lowering, node: fx.Node, inputs: tuple[Value, ...]) -> Value
         raise state.refuse(node, f"only a flattening to [batch, features] can be packed, not {before} to {after}")
     value = inputs[0]
     if isinstance(value, RealInput):
-        state.write(node, Flatten((value.name,), state.name(node), state.path(node)))
+        state.write(Flatten((value.name,), state.name(node), state.path(node)))
         return RealInput(state.name(node))
     codes = state.as_codes(node, value)
     if len(before) == 2:
         return codes
-    state.write(node, Flatten((codes.name,), state.name(node), state.path(node)))
+    state.write(Flatten((codes.name,), state.name(node), state.path(node)))
     return state.remember(Codes(state.name(node), node, codes.codes, codes.scale, codes.zero_point))
 
 
@@ -235,8 +269,10 @@ def _linear_quant(state: Lowering, node: fx.Node, inputs: tuple[Value, ...]) -> 
     assert isinstance(bits, int)
     if not isinstance(value, RealInput):
         raise state.refuse(node, f"LinearQuant can be packed for the input only, not for {describe(value)}")
+    if bits != 8:
+        raise state.refuse(node, f"an input of {bits} bits cannot be packed; use LinearQuant(8)")
     name, half = state.name(node), 2 ** (bits - 1)
-    state.write(node, QuantizeLinear((value.name,), name, state.path(node), bits=bits))
+    state.write(QuantizeLinear((value.name,), name, state.path(node), bits=bits))
     return state.remember(Codes(name, node, np.arange(2**bits), 1.0 / half, half))
 
 
@@ -255,7 +291,6 @@ def _linear(state: Lowering, node: fx.Node, inputs: tuple[Value, ...]) -> Value:
     in_features = weight.tensor.shape[1]
     name = state.name(node)
     state.write(
-        node,
         Linear(
             (codes.name,),
             name,
@@ -280,9 +315,9 @@ def _sums(codes: Codes, in_features: int) -> NDArray[np.int64]:
 def _sign(state: Lowering, node: fx.Node, inputs: tuple[Value, ...]) -> Value:
     value, name, path = inputs[0], state.name(node), state.path(node)
     if isinstance(value, RealInput):
-        state.write(node, PackSign((value.name,), name, path))
+        state.write(PackSign((value.name,), name, path))
         return state.remember(Codes(name, node, SIGNS, 1.0))
-    if isinstance(value, Codes) and np.array_equal(value.codes, SIGNS):
+    if isinstance(value, Codes) and not value.is_sum and value.zero_point == 0 and np.array_equal(value.codes, SIGNS):
         return value  # the sign of a sign
     if isinstance(value, Codes):
         value = Derived(value, value.node)
@@ -305,5 +340,5 @@ def _sign(state: Lowering, node: fx.Node, inputs: tuple[Value, ...]) -> Value:
             node, f"what stands between the product and the sign cannot be a threshold: {error}"
         ) from error
     packed_flips = pack_sign(np.where(flips, 1, -1))
-    state.write(node, Threshold((source.name,), name, path, thresholds=thresholds, flips=packed_flips))
+    state.write(Threshold((source.name,), name, path, thresholds=thresholds, flips=packed_flips))
     return state.remember(Codes(name, node, SIGNS, 1.0))

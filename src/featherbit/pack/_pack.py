@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..errors import PackError
+from ..errors import GraphError, PackError
 from ..ir import Graph
+from ..runtime import Session
 from ._capture import capture
 from ._lower import lower
-from ._verify import compare
+from ._verify import as_tensor, compare
 
 
 def pack(model: nn.Module, example: Tensor | NDArray[Any], *, verify: bool = True) -> Graph:
@@ -32,11 +31,15 @@ def pack(model: nn.Module, example: Tensor | NDArray[Any], *, verify: bool = Tru
     Raises:
         PackError: a layer has no packed form, or differs from the model; with the layer's path and the reason.
     """
-    inputs = torch.from_numpy(example) if isinstance(example, np.ndarray) else example
+    inputs = as_tensor(example)
     if inputs.ndim < 2 or len(inputs) == 0:
         raise PackError("", f"the example must be a batch of at least one input, got shape {tuple(inputs.shape)}")
     captured = capture(model, inputs)
     graph, lowering = lower(captured, inputs)
+    try:
+        Session(graph)
+    except GraphError as error:
+        raise PackError("", str(error)) from error
     if verify:
         for row in compare(lowering, graph, inputs):
             if row.mismatches:

@@ -37,6 +37,22 @@ class Agreement:
     mismatches: int
 
 
+def as_tensor(inputs: Tensor | NDArray[Any]) -> Tensor:
+    """Return inputs as a tensor of their own memory, whatever an array's strides and flags.
+
+    Raises:
+        PackError: they are neither a tensor nor an array of numbers.
+    """
+    if isinstance(inputs, Tensor):
+        return inputs.detach().cpu()
+    if not isinstance(inputs, np.ndarray):
+        raise PackError("", f"inputs must be a torch tensor or a numpy array, got {type(inputs).__name__}")
+    try:
+        return torch.from_numpy(np.array(inputs))
+    except TypeError as error:
+        raise PackError("", f"inputs must be uint8 or float32: {error}") from error
+
+
 def verify(
     model: nn.Module,
     graph: Graph,
@@ -64,7 +80,7 @@ def verify(
     Raises:
         PackError: the model cannot be packed, or the graph has values that the model does not have.
     """
-    tensor = torch.from_numpy(inputs) if isinstance(inputs, np.ndarray) else inputs
+    tensor = as_tensor(inputs)
     lowering = lower(capture(model, tensor), tensor)[1]
     unknown = set(graph.types) - {op.output for op in lowering.ops}
     if unknown:
@@ -95,9 +111,13 @@ def compare(
 
 def _trained(lowering: Lowering, graph: Graph, batch: Tensor) -> Iterator[tuple[str, NDArray[Any]]]:
     """Yield each value of the graph as the model computes it: codes, sums or the float output."""
-    names = [name for name in graph.types if name != graph.input.output]
     captured = lowering.captured
-    nodes = {name: lowering.codes[name].node if name in lowering.codes else captured.output for name in names}
+    named = {name: node for node, name in captured.names.items()}
+    nodes = {
+        name: lowering.codes[name].node if name in lowering.codes else named.get(name, captured.output)
+        for name in graph.types
+        if name != graph.input.output
+    }
     values = run(captured, batch, list(nodes.values()))
     for name, node in nodes.items():
         real = values[node].numpy()

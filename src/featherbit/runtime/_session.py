@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..bits import unpack_sign, words_per_row
 from ..errors import InputError
 from ..ir import Graph, Linear, ValueType, load
-from ..kernels import aligned_empty, resolve_isa
+from ..kernels import MAX_THREADS, aligned_empty, resolve_isa
 from ._explain import LayerRow, explain
 from ._plan import make_plan
 
@@ -169,6 +169,6 @@ def _unpack(stored: NDArray[Any], value: ValueType) -> NDArray[Any]:
 
 
 def _check_threads(threads: int) -> int:
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise InputError(f"threads must be an integer of at least 1, got {threads!r}")
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
+        raise InputError(f"threads must be an integer from 1 to {MAX_THREADS}, got {threads!r}")
     return threads
