@@ -145,7 +145,7 @@ _REFUSED: dict[str, Case] = {
             lambda m, x: m.s(m.n(m.a(mapped(x)))), a=product(), n=nn.BatchNorm1d(4, track_running_stats=False), s=Sign()
         ),
         PIXELS,
-        "s",
+        "n",
         "no running statistics",
     ),
     "a square": (lambda: Written(lambda m, x: m.s(square(m.a(mapped(x)))), a=product(), s=Sign()), PIXELS, "s", "once"),
