@@ -18,7 +18,7 @@ class InputError(FeatherbitError, ValueError):
 
 
 class KernelError(FeatherbitError):
-    """A native kernel was asked for something it does not do, or an ISA that is not there."""
+    """A kernel was asked for something it does not do, or for an ISA not there."""
 
 
 class DataError(FeatherbitError):
@@ -44,7 +44,7 @@ class PackError(FeatherbitError):
 
 
 class FileErrorCode(StrEnum):
-    """One code for each way in which a packed file can be wrong; `docs/format.md` tells them apart."""
+    """One code for each way a packed file can be wrong; see `docs/format.md`."""
 
     NOT_FOUND = "not_found"
     UNREADABLE = "unreadable"
@@ -78,7 +78,7 @@ class FileErrorCode(StrEnum):
 
 
 class GraphError(FeatherbitError):
-    """A graph is not well formed: unknown op, unknown value, cycle, wrong shape or type.
+    """A graph is not well formed: unknown op or value, cycle, wrong shape or type.
 
     Args:
         message: what is wrong, what came and what to do.

@@ -14,9 +14,12 @@ from featherbit.train._run_folder import checkpoint_path, read_checkpoint, write
 
 # dropout and stochastic signs draw random numbers at every step, so a random state that is not restored would show
 OVERRIDES = ("epochs=14", "model.hidden_dropout=0.2", "model.activation=stochastic_sign", "precision=bf16-mixed")
+# a shell's background job, and all it starts, ignores SIGINT: the script asks for Python's own handling again
 SCRIPT = """
+import signal
 import sys
 from featherbit import recipes, train
+signal.signal(signal.SIGINT, signal.default_int_handler)
 train.fit(recipes.load("digits-mlp", sys.argv[2:], smoke=True), sys.argv[1], progress=False)
 """
 

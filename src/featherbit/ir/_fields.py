@@ -42,7 +42,9 @@ class Array:
     rank: int
 
     def parse(self, value: object) -> NDArray[Any]:
-        """Return `value` as a read-only C-contiguous array; only what can still be written to is copied.
+        """Return `value` as a read-only C-contiguous array.
+
+        Only what can still be written to is copied.
 
         Raises:
             GraphError: not an array, another dtype or rank.

@@ -43,7 +43,9 @@ def save(graph: Graph, path: str | os.PathLike[str]) -> None:
 
 
 def load(path: str | os.PathLike[str]) -> Graph:
-    """Read a graph from a file, which is mapped into memory: replace it, but do not write into it, while in use.
+    """Read a graph from a file, which is mapped into memory.
+
+    While the graph is in use, the file may be replaced, but not written into.
 
     Args:
         path: a file that `save` wrote.

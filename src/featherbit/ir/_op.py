@@ -61,7 +61,9 @@ class Op:
         return f"{type(self).__name__} {self.output!r}{layer}"
 
     def check(self) -> None:
-        """Check what no single field can tell, as array shapes against attributes; the base has nothing to check.
+        """Check what no single field can tell, as array shapes against attributes.
+
+        The base has nothing to check.
 
         Raises:
             GraphError: with the reason.

@@ -22,7 +22,9 @@ MAX_EXACT = 2**24
 @operation
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Input(Op):
-    """The value a caller gives: raw bytes or real numbers. Exactly one in a graph, and its first op.
+    """The value a caller gives: raw bytes or real numbers.
+
+    Exactly one in a graph, and its first op.
 
     Args:
         inputs: `()`.
@@ -69,9 +71,9 @@ class PackSign(Op):
 @operation
 @dataclass(frozen=True, kw_only=True, eq=False)
 class QuantizeLinear(Op):
-    """Quantize real numbers in [-1, 1) to unsigned codes; with `h = 2^(bits - 1)`, code `h` is zero.
+    """Quantize real numbers in [-1, 1) to unsigned codes.
 
-    Forward: `code = clip(round_half_even(x * h), -h, h - 1) + h`.
+    Forward: `code = clip(round_half_even(x * h), -h, h - 1) + h` with `h = 2^(bits - 1)`; code `h` is zero.
 
     Args:
         bits: 1 to 8.
@@ -136,9 +138,9 @@ class Linear(Op):
 @operation
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Threshold(Op):
-    """Binarize integers channel by channel: bit = `(x >= threshold) XOR flip`, bit 1 is +1.
+    """Binarize integers channel by channel: bit = `(x >= threshold) XOR flip`.
 
-    A channel that is always +1 has threshold -2^31 and flip 0; one that is always -1 the same with flip 1.
+    Bit 1 is +1. A channel that is always +1 has threshold -2^31 and flip 0; one that is always -1 the same with flip 1.
 
     Args:
         thresholds: int32 `[N]`.
@@ -163,7 +165,9 @@ class Threshold(Op):
 @operation
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Affine(Op):
-    """Scale and shift integers channel by channel in float32: `y = float32(x) * multiplier + addend`.
+    """Scale and shift integers channel by channel in float32.
+
+    Forward: `y = float32(x) * multiplier + addend`.
 
     Args:
         multiplier: float32 `[N]`.

@@ -26,7 +26,7 @@ RULES: dict[type[Op], _Rule] = {}
 
 
 def rule(cls: type[_SomeOp]) -> Callable[[_Rule], _Rule]:
-    """Register the function that computes an op: `f(op, *values) -> value`, batch first."""
+    """Register what computes an op: `f(op, *values) -> value`, batch first."""
 
     def register(function: _Rule) -> _Rule:
         RULES[cls] = function

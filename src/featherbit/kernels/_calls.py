@@ -20,7 +20,9 @@ _MAX_BYTES_K = 2**23  # 255 * k must stay below 2^31
 
 
 class Panel:
-    """Sign weights repacked once for a product; the kernels accept it in place of the plain rows.
+    """Sign weights repacked once for a product.
+
+    The kernels accept it in place of the plain rows.
 
     Args:
         weights: uint64 `[N, words_per_row(k)]`, bit 1 = +1.
@@ -128,7 +130,9 @@ def pack_f32u1(x: NDArray[np.float32], *, isa: str | None = None, threads: int =
 def threshold_i32u1(
     acc: NDArray[np.int32], thresholds: NDArray[np.int32], flips: NDArray[np.uint64], *, isa: str | None = None
 ) -> NDArray[np.uint64]:
-    """Compare each column with its threshold and pack: bit = `(acc >= threshold) XOR flip`.
+    """Compare each column with its threshold and pack.
+
+    Bit = `(acc >= threshold) XOR flip`.
 
     Args:
         acc: int32 `[M, N]`.

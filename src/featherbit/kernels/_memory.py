@@ -12,7 +12,7 @@ _LINE_BYTES = 64
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """Return an uninitialized C-contiguous array that begins on a cache line (64 bytes).
+    """Return an uninitialized array that begins on a cache line (64 bytes).
 
     NumPy aligns to 16 bytes only, and a 64-byte store that crosses a line costs two.
 

@@ -25,7 +25,7 @@ aten = torch.ops.aten
 
 
 class NotAffineError(Exception):
-    """The output is not a multiplication and an addition of the sum, or torch rounds it in an unknown way."""
+    """The output is not `sum * multiplier + addend` in a known rounding."""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,9 @@ class Capture:
 
 
 def capture(model: nn.Module, example: Tensor) -> Capture:
-    """Capture a model on the CPU, in float32 and in evaluation mode; the model itself is not changed.
+    """Capture a model on the CPU, in float32 and in evaluation mode.
+
+    The model itself is not changed.
 
     Args:
         model: any module that `torch.export` takes, with one tensor in and one out.
@@ -90,7 +92,7 @@ def run(captured: Capture, x: Tensor, wanted: Sequence[fx.Node]) -> dict[fx.Node
 
 
 def evaluate(captured: Capture, given: Mapping[fx.Node, Tensor], wanted: Sequence[fx.Node]) -> dict[fx.Node, Tensor]:
-    """Compute the wanted nodes from given ones, running the captured operators themselves.
+    """Compute the wanted nodes from given ones by the captured operators.
 
     Args:
         captured: the model.

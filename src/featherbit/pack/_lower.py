@@ -89,7 +89,10 @@ class Lowering:
         return result
 
     def as_codes(self, node: fx.Node, value: Value) -> Codes:
-        """Return a value as codes that a product or a reshape can read; pixels mapped to a grid become codes here."""
+        """Return a value as codes that a product or a reshape can read.
+
+        Pixels mapped to a grid become codes here.
+        """
         if isinstance(value, Codes) and not value.is_sum:
             return value
         if isinstance(value, Derived) and not value.source.is_sum:

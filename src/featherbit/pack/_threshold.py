@@ -29,7 +29,9 @@ class NotMonotonicError(Exception):
 
 
 def find_thresholds(bits: Bits, sums: NDArray[np.int64], channels: int) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """Return the threshold and the flip of each channel: bit = `(sum >= threshold) XOR flip`.
+    """Return the threshold and the flip of each channel.
+
+    Bit = `(sum >= threshold) XOR flip`.
 
     Args:
         bits: the function to fold.

@@ -12,7 +12,10 @@ from torch import Tensor, fx
 
 @dataclass(frozen=True)
 class Constant:
-    """A tensor that does not depend on the input: parameters, buffers, and what is computed from them alone."""
+    """A tensor that does not depend on the input.
+
+    Parameters, buffers, and what is computed from them alone.
+    """
 
     tensor: Tensor
 
@@ -26,7 +29,9 @@ class RealInput:
 
 @dataclass(frozen=True)
 class Codes:
-    """An integer value of the graph that stands for real numbers: `real = scale * (code - zero_point)`, exactly.
+    """An integer value of the graph that stands for real numbers.
+
+    Exactly: `real = scale * (code - zero_point)`.
 
     Args:
         name: the value in the packed graph: signs (codes -1 and +1, zero_point 0), unsigned codes, or int32.
@@ -52,7 +57,7 @@ class Codes:
 
 @dataclass(frozen=True)
 class Derived:
-    """A function, element by element and channel by channel, of the codes of one value."""
+    """A function of the codes of one value, by element and channel."""
 
     source: Codes
     node: fx.Node

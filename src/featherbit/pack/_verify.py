@@ -38,7 +38,9 @@ class Agreement:
 
 
 def as_tensor(inputs: Tensor | NDArray[Any]) -> Tensor:
-    """Return inputs as a tensor of their own memory, whatever an array's strides and flags.
+    """Return inputs as a tensor of their own memory.
+
+    An array's strides and flags do not matter.
 
     Raises:
         PackError: they are neither a tensor nor an array of numbers.
@@ -62,7 +64,7 @@ def verify(
     threads: int = 1,
     batch_size: int = _CHUNK,
 ) -> tuple[Agreement, ...]:
-    """Run a model and a packed graph on the same inputs and compare every value that both have.
+    """Run a model and its packed graph on inputs and compare every common value.
 
     Integers and signs must be equal; so must the float32 output, bit for bit (NaN equals NaN).
 

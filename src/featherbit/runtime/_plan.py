@@ -49,7 +49,10 @@ class NativePlan:
 
 
 def row_bytes(value: ValueType) -> int:
-    """Return the bytes of one row of a value as the native plan stores it: signs packed, codes one byte."""
+    """Return the bytes of one row of a value as the native plan stores it.
+
+    Signs are packed, codes take a byte.
+    """
     if value.is_sign:
         return words_per_row(value.size) * 8
     return value.size if value.is_unsigned else value.size * 4

@@ -65,7 +65,7 @@ class Session:
         return self._native.plan.panel_bytes
 
     def explain(self) -> tuple[LayerRow, ...]:
-        """Return one row per layer: formats, shapes, operations, bytes and the kernel that runs it."""
+        """Return one row per layer: formats, shape, operations, bytes, kernel."""
         return explain(self.graph, self.isa)
 
     def run(self, x: NDArray[Any], *, threads: int | None = None) -> NDArray[Any]:
@@ -97,7 +97,9 @@ class Session:
     __call__ = run
 
     def predict(self, x: NDArray[Any], *, threads: int | None = None) -> NDArray[np.int64]:
-        """Return the class of each input: the index of the greatest score, int64 `[B]`; ties go to the first.
+        """Return the class of each input, int64 `[B]`.
+
+        It is the index of the greatest score; ties go to the first.
 
         Args:
             x: as for `run`.
@@ -111,7 +113,7 @@ class Session:
         return classes
 
     def trace(self, x: NDArray[Any], *, threads: int | None = None) -> dict[str, NDArray[Any]]:
-        """Compute every value of the graph with the native kernels, for comparison with the trained network.
+        """Compute every value with the native kernels, to compare with the trained one.
 
         The bits come from the same fused steps that `run` takes; the int32 sums that those steps keep in registers are
         computed once more by the same kernels.

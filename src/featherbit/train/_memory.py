@@ -13,8 +13,9 @@ VARIABLE = "THP_MEM_ALLOC_ENABLE"
 
 
 def ask_for_huge_pages() -> None:
-    """Let torch ask Linux for huge pages, unless the user has set its variable `THP_MEM_ALLOC_ENABLE` already.
+    """Let torch ask Linux for huge pages, unless the user has decided already.
 
+    The user decides by the variable `THP_MEM_ALLOC_ENABLE`.
     Torch reads the variable once, at its first allocation; after that this has no effect.
     """
     os.environ.setdefault(VARIABLE, "1")
