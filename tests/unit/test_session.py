@@ -27,7 +27,7 @@ from featherbit.ir import (
 from featherbit.kernels import FORCE_VARIABLE, available_isas
 from featherbit.runtime import LayerRow, Session, explain
 from oracles_ir import assert_same_floats
-from strategies_ir import affine, batch_for, every_op, linear, threshold
+from strategies_ir import affine, batch_for, every_op, linear
 
 X = batch_for(every_op(), 9, 1)
 Y = reference.run(every_op(), X)["y"]
@@ -162,37 +162,6 @@ def test_uint8_pixels_need_no_conversion() -> None:
     assert_same_floats(Session(graph).run(x), reference.run(graph, x)["y"])
     with pytest.raises(InputError, match="takes a uint8 array, got float32"):
         Session(graph).run(x.astype(np.float32))
-
-
-@pytest.mark.parametrize("output", ["bits_a", "sum", "bits"])
-def test_a_value_that_several_ops_read_is_kept_for_all(output: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Ops with one input form a chain, so a graph that branches has ends that nobody reads; the planner allows for more.
-    monkeypatch.setattr("featherbit.ir._graph._check_used", lambda ops, output: None)
-    rng = np.random.default_rng(6)
-    ops = (
-        Input((), "x", shape=(70,), dtype="float32"),
-        PackSign(("x",), "bits"),
-        linear("bits", "sum", 70, 65, rng),
-        threshold("sum", "bits_a", 65, rng),
-        threshold("sum", "bits_b", 65, rng),
-        linear("bits", "other", 70, 3, rng),
-        affine("other", "y", 3, rng, fused=True),
-        linear("bits_a", "after", 65, 2, rng),
-        affine("after", "z", 2, rng, fused=False),
-        linear("bits_b", "again", 65, 2, rng),
-        affine("again", "w", 2, rng, fused=False),
-    )
-    graph = Graph(ops, output)
-    x = batch_for(graph, 200, 7)
-    expected = reference.run(graph, x)
-    for threads in (1, 2):
-        session = Session(graph, threads=threads)
-        assert np.array_equal(session.run(x), expected[output])
-        traced = session.trace(x)
-        for name in ("bits", "sum", "bits_a", "bits_b"):
-            assert np.array_equal(traced[name], expected[name])
-        for name in ("y", "z", "w"):
-            assert_same_floats(traced[name], expected[name])
 
 
 def test_what_has_no_native_step_is_refused() -> None:

@@ -39,13 +39,11 @@ class NativePlan:
         plan: the native object.
         steps: its steps, in order.
         aliases: each value that is another one seen differently (after `Flatten`), with the value it stands for.
-        output_tap: index of the step whose tap fills the output, where later steps read the output as well.
     """
 
     plan: _native.Plan
     steps: tuple[Step, ...]
     aliases: dict[str, str]
-    output_tap: int | None = None
 
 
 def row_bytes(value: ValueType) -> int:
@@ -69,9 +67,7 @@ def make_plan(graph: Graph, isa: str) -> NativePlan:
     output = _resolve(aliases, graph.output)
     if output == graph.input.output:
         raise GraphError("the graph's output is its input: there is nothing to run")
-    last_writer = max(index for index, step in enumerate(steps) if step.writes == output)
-    read_again = any(step.reads == output for step in steps)
-    buffers = _Buffers(steps, output, keep_output=read_again)
+    buffers = _Buffers(steps, output)
     specs = []
     for index, step in enumerate(steps):
         source = FROM_INPUT if step.reads == graph.input.output else buffers.place[step.reads]
@@ -80,7 +76,7 @@ def make_plan(graph: Graph, isa: str) -> NativePlan:
     native = _native.Plan(
         isa, specs, buffers.row_bytes, row_bytes(graph.types[graph.input.output]), row_bytes(graph.types[output])
     )
-    return NativePlan(native, steps, aliases, last_writer if read_again else None)
+    return NativePlan(native, steps, aliases)
 
 
 def _aliases(graph: Graph) -> dict[str, str]:
@@ -122,14 +118,13 @@ class _Buffers:
 
     steps: tuple[Step, ...]
     output: str
-    keep_output: bool
     row_bytes: list[int] = field(default_factory=list)
     place: dict[str, int] = field(default_factory=dict)
     _free: list[int] = field(default_factory=list)
 
     def target(self, index: int, types: Any) -> int:
         value = self.steps[index].writes
-        if value == self.output and not self.keep_output:
+        if value == self.output:  # never read again: every value of a graph is used, and each op reads one
             return TO_OUTPUT
         size = row_bytes(types[value])
         if not self._free:

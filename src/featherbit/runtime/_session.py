@@ -85,13 +85,7 @@ class Session:
         x = self._check(x)
         threads = self.threads if threads is None else _check_threads(threads)
         output = _storage(self._output, len(x))
-        native = self._native
-        if native.output_tap is None:
-            native.plan.run(x, output, len(x), threads)
-        else:
-            taps: list[Any] = [None] * len(native.steps)
-            taps[native.output_tap] = output
-            native.plan.trace(x, output, len(x), threads, taps, [None] * len(native.steps))
+        self._native.plan.run(x, output, len(x), threads)
         return _unpack(output, self._output)
 
     __call__ = run
