@@ -3,7 +3,7 @@
 
 set(featherbit_source_dir "${CMAKE_CURRENT_LIST_DIR}")
 # Beside -O3, and with partial redundancy elimination, GCC copies the accumulators of a tile through spare registers in each
-# step; without both the loops hold the arithmetic alone (a quarter faster for bytes).
+# step; without both the loops hold the arithmetic alone (a sixth faster for bytes).
 set(featherbit_isa_options -O2 $<$<CXX_COMPILER_ID:GNU>:-fno-tree-pre>)
 set(featherbit_warnings -Wall -Wextra -Wconversion -ffp-contract=off -fvisibility=hidden)
 
