@@ -67,6 +67,7 @@ class FileErrorCode(StrEnum):
     WRONG_TENSOR_DTYPE = "wrong_tensor_dtype"
     WRONG_TENSOR_SHAPE = "wrong_tensor_shape"
     DIRTY_TAIL_BITS = "dirty_tail_bits"
+    BAD_TENSOR_VALUE = "bad_tensor_value"
     MISPLACED_INPUT = "misplaced_input"
     WRONG_INPUT_COUNT = "wrong_input_count"
     UNKNOWN_VALUE = "unknown_value"

@@ -1,6 +1,7 @@
 """The packed network: ops, `Graph`, the reference interpreter and the file."""
 
 from . import reference as reference
+from ._checks import Window as Window
 from ._file import FORMAT_VERSION as FORMAT_VERSION
 from ._file import load as load
 from ._file import save as save
@@ -8,15 +9,28 @@ from ._graph import Graph as Graph
 from ._op import OPS as OPS
 from ._op import Op as Op
 from ._op import operation as operation
-from ._ops import MAX_EXACT as MAX_EXACT
-from ._ops import SIGN as SIGN
-from ._ops import Affine as Affine
-from ._ops import Flatten as Flatten
-from ._ops import Input as Input
-from ._ops import Linear as Linear
-from ._ops import PackSign as PackSign
-from ._ops import QuantizeLinear as QuantizeLinear
-from ._ops import Threshold as Threshold
+from ._ops_integers import SIGN as SIGN
+from ._ops_integers import Add as Add
+from ._ops_integers import MultiThreshold as MultiThreshold
+from ._ops_integers import Threshold as Threshold
+from ._ops_pools import MaxPool2d as MaxPool2d
+from ._ops_pools import SumPool2d as SumPool2d
+from ._ops_products import Conv2d as Conv2d
+from ._ops_products import Linear as Linear
+from ._ops_products import Product as Product
+from ._ops_quantize import PackSign as PackSign
+from ._ops_quantize import QuantizeLinear as QuantizeLinear
+from ._ops_quantize import ToReal as ToReal
+from ._ops_reals import AddReal as AddReal
+from ._ops_reals import Affine as Affine
+from ._ops_reals import Clamp as Clamp
+from ._ops_reals import PRelu as PRelu
+from ._ops_shapes import ChannelsLast as ChannelsLast
+from ._ops_shapes import Concat as Concat
+from ._ops_shapes import Flatten as Flatten
+from ._ops_shapes import Input as Input
+from ._ops_shapes import Rearrange as Rearrange
+from ._types import MAX_EXACT as MAX_EXACT
 from ._types import MAX_RANK as MAX_RANK
 from ._types import MAX_SIZE as MAX_SIZE
 from ._types import Element as Element

@@ -7,6 +7,7 @@ and lives in the file's graph; an `Array` lives in the file's tensors.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 from ..errors import FileErrorCode, GraphError
 from ._types import MAX_RANK, MAX_SIZE
 
+_MAX_F32 = float(np.finfo(np.float32).max)
+
 
 @dataclass(frozen=True)
 class Attribute:
@@ -24,9 +27,11 @@ class Attribute:
 
     Args:
         parse: turns what a caller or a JSON file gave into the field's value; raises GraphError with the reason.
+        write: turns the field's value into what stands in the JSON file.
     """
 
     parse: Callable[[object], object]
+    write: Callable[[Any], object] = lambda value: value
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,35 @@ def _parse_truth(value: object) -> bool:
     return value
 
 
+def _sizes(count: int, low: int) -> Attribute:
+    size = integer(low, MAX_EXTENT)
+
+    def parse(value: object) -> tuple[int, ...]:
+        if not isinstance(value, list | tuple) or len(value) != count:
+            raise GraphError(f"must be {count} integers, got {value!r:.80}", FileErrorCode.BAD_ATTRIBUTE)
+        return tuple(size.parse(item) for item in value)  # type: ignore[misc]
+
+    return Attribute(parse)
+
+
+def _parse_real(value: object) -> float:
+    number = {"inf": math.inf, "-inf": -math.inf}.get(value, value) if isinstance(value, str) else value
+    if isinstance(number, bool) or not isinstance(number, int | float) or number != number:
+        raise GraphError(f'must be a number, "inf" or "-inf", got {value!r:.80}', FileErrorCode.BAD_ATTRIBUTE)
+    infinite = number in (math.inf, -math.inf)
+    if not infinite and (abs(number) > _MAX_F32 or float(np.float32(number)) != number):
+        raise GraphError(f"must be a float32 exactly, got {_short_real(number)}", FileErrorCode.BAD_ATTRIBUTE)
+    return float(number) + 0.0  # -0.0 becomes 0.0
+
+
+def _write_real(value: float) -> object:
+    return value if math.isfinite(value) else ("inf" if value > 0 else "-inf")
+
+
+def _short_real(value: float) -> str:
+    return _short(value) if isinstance(value, int) else repr(value)
+
+
 def _short(value: int) -> str:
     return str(value) if abs(value) < 10**20 else "a number of more than 20 digits"
 
@@ -112,6 +146,18 @@ SIZE = _integer(1, MAX_SIZE, above=FileErrorCode.SIZE_OVERFLOW)
 
 SHAPE = Attribute(_parse_shape)
 """A tuple of 1 to 8 dimensions."""
+
+MAX_EXTENT = 65535
+"""No kernel, stride, dilation or padding is larger."""
+
+PAIR = _sizes(2, low=1)
+"""Two integers from 1 to 65535, along H and along W."""
+
+SIDES = _sizes(4, low=0)
+"""Four integers from 0 to 65535: top, left, bottom, right."""
+
+REAL = Attribute(_parse_real, _write_real)
+"""One float32 or an infinity, not NaN; -0.0 is taken as 0.0."""
 
 TRUTH = Attribute(_parse_truth)
 """True or false."""
@@ -124,6 +170,9 @@ MASK = Array("<u8", rank=1)
 
 INTEGERS = Array("<i4", rank=1)
 """One int32 for each channel."""
+
+INTEGER_ROWS = Array("<i4", rank=2)
+"""Several int32 for each channel."""
 
 REALS = Array("<f4", rank=1)
 """One float32 for each channel; infinities and NaN are allowed, since a trained batch norm can hold them."""

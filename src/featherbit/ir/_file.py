@@ -23,7 +23,8 @@ from ._container import parse_json, read_container
 from ._graph import Graph
 from ._op import OPS, Op
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""The version that is written; those from 1 up to it are read."""
 _KEY = "featherbit"
 _GRAPH_KEYS = {"format_version": int, "ops": list, "output": str}
 _OP_KEYS = {"attributes": dict, "inputs": list, "op": str, "output": str, "path": str}
@@ -72,7 +73,7 @@ def _to_bytes(graph: Graph) -> bytes:
         "format_version": FORMAT_VERSION,
         "ops": [
             {
-                "attributes": op.attributes(),
+                "attributes": op.json_attributes(),
                 "inputs": op.inputs,
                 "op": type(op).__name__,
                 "output": op.output,
@@ -122,22 +123,23 @@ def _read(path: Path) -> Graph:
         description = parse_json(container.metadata[_KEY])
     except ValueError as error:
         raise FileError(FileErrorCode.BAD_GRAPH_JSON, f"the graph is not JSON: {error}") from None
-    _check_version(description)
+    version = _check_version(description)
     _check_keys("the graph", description, _GRAPH_KEYS)
     for place, entry in enumerate(description["ops"]):
         _check_keys(f"op {place}", entry, _OP_KEYS)
-    ops = tuple(_read_op(entry, container.tensors) for entry in description["ops"])
+    ops = tuple(_read_op(entry, container.tensors, version) for entry in description["ops"])
     extra = set(container.tensors).difference(_tensor_name(op.output, name) for op in ops for name in op.arrays())
     if extra:
         raise FileError(FileErrorCode.EXTRA_TENSOR, f"no op has the tensors {', '.join(sorted(extra))!r:.200}")
     return Graph(ops, description["output"])
 
 
-def _check_version(description: Any) -> None:
+def _check_version(description: Any) -> int:
     version = description.get("format_version") if isinstance(description, dict) else None
-    if isinstance(version, bool) or version != FORMAT_VERSION or not isinstance(version, int):
-        reason = f"this featherbit reads format version {FORMAT_VERSION}, got {version!r:.40}"
+    if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
+        reason = f"this featherbit reads format versions 1 to {FORMAT_VERSION}, got {version!r:.40}"
         raise FileError(FileErrorCode.WRONG_VERSION, f"{reason}; use the featherbit that wrote it")
+    return version
 
 
 def _check_keys(what: str, description: Any, keys: Mapping[str, type]) -> None:
@@ -149,14 +151,15 @@ def _check_keys(what: str, description: Any, keys: Mapping[str, type]) -> None:
             raise FileError(FileErrorCode.BAD_GRAPH_JSON, reason)
 
 
-def _read_op(entry: dict[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Op:
+def _read_op(entry: dict[str, Any], tensors: Mapping[str, NDArray[Any]], version: int) -> Op:
     label = f"{entry['op']} {entry['output']!r}"
     cls = OPS.get(entry["op"])
     if cls is None:
         reason = f"op {label:.200} is unknown; this featherbit knows {', '.join(sorted(OPS))}"
         raise FileError(FileErrorCode.UNKNOWN_OP, reason)
-    if set(entry["attributes"]) != set(cls.attribute_names()):
-        reason = f"{label:.200}: attributes must be exactly {', '.join(cls.attribute_names()) or 'none'}"
+    attributes = cls.attribute_names(version)
+    if set(entry["attributes"]) != set(attributes):
+        reason = f"{label:.200}: attributes must be exactly {', '.join(attributes) or 'none'}"
         raise FileError(FileErrorCode.BAD_ATTRIBUTE, reason)
     names = {name: _tensor_name(entry["output"], name) for name in cls.array_names()}
     for name in names.values():

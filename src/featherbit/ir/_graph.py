@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from ..errors import FileErrorCode, GraphError
 from ._op import Op
-from ._ops import Input
+from ._ops_shapes import Input
 from ._types import ValueType
 
 

@@ -38,6 +38,10 @@ class Op:
     """
 
     input_count: ClassVar[int] = 1
+    more_inputs: ClassVar[bool] = False
+    """`input_count` is the least number of inputs, not the number."""
+    added: ClassVar[Mapping[str, int]] = MappingProxyType({})
+    """The version of the file format in which an attribute was added, where it is not the op's first."""
     fields: ClassVar[Mapping[str, Attribute | Array]] = MappingProxyType({})
     """How each declared field is checked; filled in by `operation`."""
 
@@ -81,9 +85,10 @@ class Op:
         raise NotImplementedError
 
     @classmethod
-    def attribute_names(cls) -> tuple[str, ...]:
-        """Return the names of the plain fields."""
-        return tuple(name for name, rule in cls.fields.items() if isinstance(rule, Attribute))
+    def attribute_names(cls, version: int | None = None) -> tuple[str, ...]:
+        """Return the names of the plain fields; those that a version of the file format has, if given."""
+        names = tuple(name for name, rule in cls.fields.items() if isinstance(rule, Attribute))
+        return tuple(name for name in names if version is None or cls.added.get(name, 1) <= version)
 
     @classmethod
     def array_names(cls) -> tuple[str, ...]:
@@ -93,6 +98,11 @@ class Op:
     def attributes(self) -> dict[str, Any]:
         """Return the plain fields by name."""
         return {name: getattr(self, name) for name in self.attribute_names()}
+
+    def json_attributes(self) -> dict[str, Any]:
+        """Return the plain fields by name, as they stand in the file."""
+        rules = {name: rule for name, rule in self.fields.items() if isinstance(rule, Attribute)}
+        return {name: rule.write(getattr(self, name)) for name, rule in rules.items()}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the array fields by name."""
@@ -117,8 +127,10 @@ class Op:
                 raise GraphError(reason, FileErrorCode.BAD_NAME)
         if not isinstance(self.path, str) or not _is_text(self.path):
             raise GraphError(f"the path must be a Unicode string, got {self.path!r:.80}", FileErrorCode.BAD_NAME)
-        if len(self.inputs) != self.input_count:
-            reason = f"reads {self.input_count} values, got {len(self.inputs)}: {', '.join(self.inputs)}"
+        count = len(self.inputs)
+        if count < self.input_count or (count > self.input_count and not self.more_inputs):
+            least = "at least " if self.more_inputs else ""
+            reason = f"reads {least}{self.input_count} values, got {count}: {', '.join(self.inputs)}"
             raise GraphError(reason, FileErrorCode.WRONG_INPUT_COUNT)
 
     def _parse_field(self, name: str, rule: Attribute | Array) -> None:

@@ -7,7 +7,7 @@ bounded here, once, so that no reader in any language needs more than 32 bits fo
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ..bits import BitFormat
@@ -19,6 +19,9 @@ MAX_SIZE = 2**31 - 1
 MAX_RANK = 8
 """No value has more dimensions, the batch left out."""
 
+MAX_EXACT = 2**24
+"""Every integer up to this magnitude is a float32, so a float32 trainer's sums are exact in any order."""
+
 Element = BitFormat | Literal["int32", "float32"]
 
 
@@ -29,6 +32,7 @@ class ValueType:
     Args:
         shape: 1 to 8 dimensions, each 1 to 2^31 - 1, and so their product.
         element: a `BitFormat`, `"int32"` or `"float32"`.
+        bound: no int32 of the value has a larger magnitude; it follows from the ops before it and is not compared.
 
     Raises:
         GraphError: rank or size out of range.
@@ -39,6 +43,7 @@ class ValueType:
 
     shape: tuple[int, ...]
     element: Element
+    bound: int = field(default=MAX_EXACT, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.shape) <= MAX_RANK:
@@ -72,6 +77,46 @@ class ValueType:
     def is_unsigned(self) -> bool:
         """The elements are unsigned codes of 1 to 8 bits."""
         return isinstance(self.element, BitFormat) and self.element.encoding == "unsigned"
+
+    @property
+    def is_integer(self) -> bool:
+        """The elements are signs, unsigned codes or int32."""
+        return self.is_sign or self.is_unsigned or self.element == "int32"
+
+    @property
+    def channels(self) -> int:
+        """The last dimension."""
+        return self.shape[-1]
+
+    def magnitude(self, zero_point: int = 0) -> int:
+        """Return the largest magnitude of `element - zero_point`.
+
+        Args:
+            zero_point: the code that means zero; 0 for signs and int32.
+
+        Raises:
+            GraphError: no integers, or a zero point that is no code.
+        """
+        if not self.is_integer:
+            raise GraphError(f"needs an input of signs, unsigned codes or int32, got {self}")
+        if self.is_unsigned:
+            assert isinstance(self.element, BitFormat)
+            top = (1 << self.element.bits) - 1
+            if not 0 <= zero_point <= top:
+                raise GraphError(f"zero_point must be a code of the input, 0 to {top}, got {zero_point}")
+            return max(zero_point, top - zero_point)
+        if zero_point != 0:
+            raise GraphError(f"zero_point must be 0 for a {self.kind} input, got {zero_point}")
+        return 1 if self.is_sign else self.bound
+
+    def expect_channels(self, kind: str, channels: int) -> None:
+        """Refuse a value of another kind or number of channels, the last dimension.
+
+        Raises:
+            GraphError: what came and what is needed.
+        """
+        if self.kind != kind or self.channels != channels:
+            raise GraphError(f"needs an input {kind}[..., {channels}], got {self}", FileErrorCode.WRONG_VALUE_TYPE)
 
     def expect(self, kind: str, shape: tuple[int, ...] | None = None) -> None:
         """Refuse a value of another kind or shape; `shape=None` lets any shape pass.
