@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..quantizers import Sign
+from ._gradient import quantize_gradient
 
 
 class QuantLinear(nn.Linear):
@@ -72,19 +73,5 @@ class QuantLinear(nn.Linear):
         product = F.linear(x, self.quantized_weight)  # [..., out_features]
         if product.dtype in (torch.bfloat16, torch.float16):
             product = product.float()
-        if self.gradient_quantizer is not None:
-            product = _QuantizeGradient.apply(product, self.gradient_quantizer)  # type: ignore[no-untyped-call]
+        product = quantize_gradient(product, self.gradient_quantizer)
         return product if self.bias is None else product + self.bias
-
-
-class _QuantizeGradient(torch.autograd.Function):
-    """The identity, whose gradient goes through a quantizer."""
-
-    @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, quantizer: nn.Module) -> Tensor:
-        ctx.quantizer = quantizer  # type: ignore[attr-defined]
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None]:
-        return ctx.quantizer(gradients[0]), None  # type: ignore[attr-defined]
