@@ -13,6 +13,7 @@ import pytest
 from featherbit.errors import FileError, FileErrorCode
 from featherbit.ir import load, save
 from oracles_ir import Parts, container
+from strategies_conv import every_conv_op
 from strategies_ir import every_op
 
 Code = FileErrorCode
@@ -46,12 +47,23 @@ def set_offsets(parts: Parts, tensor: str, begin: int, end: int) -> None:
     parts.header[tensor]["data_offsets"] = [old[0] + begin, old[1] + end]
 
 
+def reverse(parts: Parts, tensor: str) -> None:
+    begin, end = parts.header[tensor]["data_offsets"]
+    numbers = np.frombuffer(parts.body[begin:end], dtype="<i4")[::-1]
+    parts.body = parts.body[:begin] + numbers.tobytes() + parts.body[end:]
+
+
 def linear_of(k: int) -> Change:
     """Return a change to inputs and weights of `k` features, all 255 below the zero point."""
 
     def change(parts: Parts) -> None:
         parts.op("x")["attributes"] = {"shape": [k], "dtype": "float32"}
-        parts.op("sum1")["attributes"] = {"in_features": k, "zero_point": 255}
+        parts.op("sum1")["attributes"] = {
+            "in_features": k,
+            "zero_point": 255,
+            "weight_bits": 1,
+            "weight_encoding": "sign",
+        }
         n_words = (k + 63) // 64
         parts.replace("sum1.weight", "U64", [66, n_words], bytes(66 * n_words * 8))
 
@@ -76,7 +88,13 @@ CHANGES: list[tuple[str, FileErrorCode, Change]] = [
     ("a tensor past 2^63 bytes", Code.SIZE_OVERFLOW, lambda p: p.header["y.addend"].update(shape=[2**40, 2**40])),
     ("no graph", Code.NOT_FEATHERBIT, lambda p: p.header["__metadata__"].pop("featherbit")),
     ("no metadata", Code.NOT_FEATHERBIT, lambda p: p.header.pop("__metadata__")),
-    ("the next version", Code.WRONG_VERSION, lambda p: p.graph.update(format_version=2)),
+    ("the next version", Code.WRONG_VERSION, lambda p: p.graph.update(format_version=3)),
+    ("version 0", Code.WRONG_VERSION, lambda p: p.graph.update(format_version=0)),
+    (
+        "version 1 with the attributes of version 2",
+        Code.BAD_ATTRIBUTE,
+        lambda p: p.graph.update(format_version=1),
+    ),
     ("a version as text", Code.WRONG_VERSION, lambda p: p.graph.update(format_version="1")),
     ("a version as a fraction", Code.WRONG_VERSION, lambda p: p.graph.update(format_version=1.0)),
     ("a version that is true", Code.WRONG_VERSION, lambda p: p.graph.update(format_version=True)),
@@ -84,7 +102,7 @@ CHANGES: list[tuple[str, FileErrorCode, Change]] = [
     (
         "the next version, of another structure",
         Code.WRONG_VERSION,
-        lambda p: vars(p).update(graph={"format_version": 2}),
+        lambda p: vars(p).update(graph={"format_version": 3}),
     ),
     ("a graph that is a list", Code.WRONG_VERSION, lambda p: vars(p).update(graph=[])),
     ("no ops", Code.BAD_GRAPH_JSON, lambda p: p.graph.pop("ops")),
@@ -138,6 +156,31 @@ CHANGES: list[tuple[str, FileErrorCode, Change]] = [
     ("sums that float32 cannot hold", Code.INEXACT_SUM, linear_of(65794)),
 ]
 
+CONV_CHANGES: list[tuple[str, FileErrorCode, Change]] = [
+    ("thresholds out of order", Code.BAD_TENSOR_VALUE, lambda p: reverse(p, "codes1.thresholds")),
+    ("an index out of range", Code.BAD_TENSOR_VALUE, lambda p: p.op("x")["attributes"].update(shape=[2, 2, 2])),
+    ("no plane of weights", Code.BAD_ATTRIBUTE, lambda p: p.op("sum1")["attributes"].update(weight_bits=0)),
+    ("planes that are missing", Code.WRONG_TENSOR_SHAPE, lambda p: p.op("sum1")["attributes"].update(weight_bits=5)),
+    ("an unknown encoding", Code.BAD_ATTRIBUTE, lambda p: p.op("sum1")["attributes"].update(weight_encoding="octal")),
+    ("a kernel of one number", Code.BAD_ATTRIBUTE, lambda p: p.op("sum1")["attributes"].update(kernel=3)),
+    ("a kernel of no place", Code.BAD_ATTRIBUTE, lambda p: p.op("pooled")["attributes"].update(kernel=[0, 1])),
+    ("a negative padding", Code.BAD_ATTRIBUTE, lambda p: p.op("pooled")["attributes"].update(padding=[-1, 0, 0, 0])),
+    ("a huge padding", Code.BAD_ATTRIBUTE, lambda p: p.op("pooled")["attributes"].update(padding=[65536, 0, 0, 0])),
+    ("a window of padding", Code.WRONG_VALUE_TYPE, lambda p: p.op("pooled")["attributes"].update(padding=[2, 0, 0, 0])),
+    ("a kernel past the image", Code.WRONG_VALUE_TYPE, lambda p: p.op("sums")["attributes"].update(kernel=[4, 1])),
+    ("groups that do not divide", Code.BAD_ATTRIBUTE, lambda p: p.op("sum2")["attributes"].update(groups=2)),
+    ("one input to join", Code.WRONG_INPUT_COUNT, lambda p: p.op("wide").update(inputs=["pooled"])),
+    ("a scale that rounds", Code.BAD_ATTRIBUTE, lambda p: p.op("real")["attributes"].update(scale=0.3)),
+    ("a step of 0", Code.BAD_ATTRIBUTE, lambda p: p.op("codes2")["attributes"].update(step=0)),
+    ("a step that is no float32", Code.BAD_ATTRIBUTE, lambda p: p.op("codes2")["attributes"].update(step=0.1)),
+    ("a step past float32", Code.BAD_ATTRIBUTE, lambda p: p.op("codes2")["attributes"].update(step=10**400)),
+    ("a step in words", Code.BAD_ATTRIBUTE, lambda p: p.op("codes2")["attributes"].update(step="third")),
+    ("bounds in reverse", Code.BAD_ATTRIBUTE, lambda p: p.op("clamped")["attributes"].update(low="inf", high=0)),
+    ("a multiplier of 0", Code.BAD_ATTRIBUTE, lambda p: p.op("residual")["attributes"].update(a_multiplier=0)),
+    ("a sum of too large parts", Code.INEXACT_SUM, lambda p: p.op("residual")["attributes"].update(a_multiplier=2**24)),
+    ("padding that is no code", Code.WRONG_VALUE_TYPE, lambda p: p.op("sum1")["attributes"].update(pad_value=128)),
+]
+
 RAW: list[tuple[str, FileErrorCode, Callable[[bytes], bytes]]] = [
     ("empty", Code.TRUNCATED, lambda _: b""),
     ("a header length past the end", Code.TRUNCATED, lambda d: (len(d)).to_bytes(8, "little") + d[8:]),
@@ -187,6 +230,20 @@ def test_a_file_wrong_in_one_way_gets_the_code_of_that_way(
     change(parts)
     (tmp_path / "net.fbit").write_bytes(parts.to_bytes())
     assert code_of(tmp_path / "net.fbit") == code
+
+
+@pytest.mark.parametrize(("code", "change"), [pytest.param(c, f, id=name) for name, c, f in CONV_CHANGES])
+def test_a_network_of_convolutions_wrong_in_one_way_gets_the_code_of_that_way(
+    tmp_path: Path, code: FileErrorCode, change: Change
+) -> None:
+    path = tmp_path / "net.fbit"
+    save(every_conv_op(), path)
+    parts = Parts.of(path.read_bytes())
+    path.write_bytes(parts.to_bytes())
+    assert load(path) == every_conv_op()
+    change(parts)
+    path.write_bytes(parts.to_bytes())
+    assert code_of(path) == code
 
 
 @pytest.mark.parametrize(("code", "change"), [pytest.param(c, f, id=name) for name, c, f in RAW])
@@ -244,4 +301,4 @@ def test_a_path_with_a_null_character_is_unreadable(tmp_path: Path) -> None:
 
 def test_every_code_of_a_file_has_a_case() -> None:
     elsewhere = {FileErrorCode.NOT_FOUND, FileErrorCode.UNREADABLE, FileErrorCode.UNWRITABLE}  # above; test_ir_file.py
-    assert {code for _, code, _ in (*CHANGES, *RAW)} | elsewhere == set(FileErrorCode)
+    assert {code for _, code, _ in (*CHANGES, *CONV_CHANGES, *RAW)} | elsewhere == set(FileErrorCode)

@@ -46,7 +46,8 @@ def pack_weight(weight: NDArray[Any], bits: int, encoding: WeightEncoding) -> ND
         raise InputError(f"weights of {bits} bits {encoding} lie in {low}..{high} by {step}, got {numbers[wrong][0]}")
     codes = (numbers - low) // step if encoding == "sign" else numbers % 2**bits  # [N, K]
     planes = pack_unsigned(codes, bits)  # [N, bits, W]
-    return np.ascontiguousarray(planes.transpose(1, 0, 2)).reshape(-1, planes.shape[-1])  # [bits * N, W]
+    rows = bits * len(weight)
+    return np.ascontiguousarray(planes.transpose(1, 0, 2)).reshape(rows, planes.shape[-1])  # [bits * N, W]
 
 
 def unpack_weight(planes: NDArray[np.uint64], k: int, bits: int, encoding: WeightEncoding) -> NDArray[np.int32]:
