@@ -13,11 +13,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..bits import BitFormat
-from ..errors import InputError
-from ._estimators import straight_through
+from ._estimators import Estimator, StraightThrough, straight_through
+from ._quantizer import Quantizer
 
 
 @torch.library.custom_op("featherbit::sign", mutates_args=(), schema="(Tensor x, float? window) -> Tensor")
@@ -78,52 +78,53 @@ for _operator in (sign, stochastic_sign):
     _operator.register_autograd(_backward, setup_context=_setup)
 
 
-class Sign(nn.Module):
+class Sign(Quantizer):
     """Binarize to -1 or +1; zero is +1 and NaN is -1.
 
-    Forward: `+1 if x >= 0 else -1`. Backward: the straight-through estimator with its window.
+    Forward: `+1 if x >= 0 else -1`. Backward: the straight-through estimator with its window, or another estimator.
 
     Args:
         window: the gradient passes where `|x| <= window`, > 0; `None` passes everything, which is the rule for weights
             (they are clipped instead).
+        estimator: gives the gradient instead of the straight-through estimator; `window` then says nothing.
 
     Raises:
         InputError: a window that is not positive.
 
     Source: the paper's section 1, deterministic binarization.
+
+    >>> Sign()(torch.tensor([-0.5, 0.0, 2.0])).tolist()
+    [-1.0, 1.0, 1.0]
     """
 
     format = BitFormat(1, "sign")
 
-    def __init__(self, window: float | None = 1.0) -> None:
-        super().__init__()
-        if window is not None and not window > 0:
-            raise InputError(f"window must be positive or None, got {window!r}")
-        self.window = None if window is None else float(window)
+    def __init__(self, window: float | None = 1.0, *, estimator: Estimator | None = None) -> None:
+        super().__init__(StraightThrough(window) if estimator is None else estimator)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def rule(self, x: Tensor) -> Tensor:
         """Return the sign of each element."""
-        signs: Tensor = sign(x, self.window)
+        signs: Tensor = sign(x, None)
         return signs
-
-    def extra_repr(self) -> str:
-        """Return what `print` shows between the parentheses."""
-        return f"window={self.window}"
 
 
 class StochasticSign(Sign):
     """Binarize at random in training, by the sign in eval mode.
 
     Forward: training: +1 with probability `clip((x + 1) / 2, 0, 1)`, else -1; eval: `Sign`.
-    Backward: the straight-through estimator with its window.
+    Backward: as in `Sign`.
 
     Args:
         window: as in `Sign`.
+        estimator: as in `Sign`.
 
     Source: the paper's section 1, stochastic binarization; used for activations, never for weights.
+
+    >>> StochasticSign().eval()(torch.tensor([-0.5, 0.0, 2.0])).tolist()
+    [-1.0, 1.0, 1.0]
     """
 
-    def forward(self, x: Tensor) -> Tensor:
+    def rule(self, x: Tensor) -> Tensor:
         """Return a random sign of each element in training, the sign in eval mode."""
-        signs: Tensor = stochastic_sign(x, self.window) if self.training else sign(x, self.window)
+        signs: Tensor = stochastic_sign(x, None) if self.training else sign(x, None)
         return signs
