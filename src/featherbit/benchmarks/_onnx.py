@@ -52,21 +52,39 @@ def session_call(
         output: name and dtype of the result.
         threads: within an operator; between operators there is one.
     """
+    return run_model(model_bytes(nodes, constants, x, output), x, threads)
+
+
+def run_model(model: bytes, x: Array, threads: int) -> Call:
+    """Return a call that runs a serialized model of one input, `x`, in ONNX Runtime.
+
+    Args:
+        model: serialized ONNX.
+        x: what the input `"x"` is, in every call.
+        threads: within an operator; between operators there is one.
+    """
     ort: ModuleType = importlib.import_module("onnxruntime")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 3
-    model = _model_bytes(nodes, constants, x, output)
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     feed = {"x": x}
     return lambda: session.run(None, feed)[0]
 
 
-def _model_bytes(
+def model_bytes(
     nodes: Sequence[Node], constants: Mapping[str, Array], x: Array, output: tuple[str, type[np.generic]]
 ) -> bytes:
+    """Return a graph of one input, `x`, as a serialized ONNX model.
+
+    Args:
+        nodes: as for `session_call`.
+        constants: weights by name.
+        x: an example of the input; its shape is the model's.
+        output: name and dtype of the result.
+    """
     helper: Any = importlib.import_module("onnx.helper")
     numpy_helper: Any = importlib.import_module("onnx.numpy_helper")
 
