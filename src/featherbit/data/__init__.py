@@ -1,5 +1,8 @@
 """Data sets as uint8 images in memory."""
 
+from ._cifar10 import cifar10 as cifar10
+from ._cifar10 import parse_binary_batch as parse_binary_batch
+from ._cifar10 import parse_python_batch as parse_python_batch
 from ._dataset import Batches as Batches
 from ._dataset import Dataset as Dataset
 from ._dataset import Split as Split

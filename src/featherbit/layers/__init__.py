@@ -1,5 +1,6 @@
 """Layers: a torch layer plus its quantizers, same argument names and order as torch, ours keyword-only."""
 
+from ._conv import QuantConv2d as QuantConv2d
 from ._gradient import quantize_gradient as quantize_gradient
 from ._input import FixedPointInput as FixedPointInput
 from ._linear import QuantLinear as QuantLinear

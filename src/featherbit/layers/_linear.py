@@ -26,7 +26,8 @@ class QuantLinear(nn.Linear):
         weight_quantizer: applied to the latent weight; by default the sign, with every gradient passed.
         gradient_quantizer: applied to the gradient at the output; `None` leaves it.
 
-    The latent weight is `weight`, float `[out_features, in_features]`, initialized uniform in (-1, 1).
+    The latent weight is `weight`, float `[out_features, in_features]`, initialized uniform in (-1, 1), or as
+    its quantizer's `reset_latent` says.
 
     Source: the paper's algorithm 1; initialization as in the authors' code.
 
@@ -49,6 +50,8 @@ class QuantLinear(nn.Linear):
         self.input_quantizer = input_quantizer
         self.weight_quantizer = Sign(window=None) if weight_quantizer is None else weight_quantizer
         self.gradient_quantizer = gradient_quantizer
+        if hasattr(self.weight_quantizer, "reset_latent"):
+            self.weight_quantizer.reset_latent(self.weight)
 
     def reset_parameters(self) -> None:
         """Draw the latent weight uniform in (-1, 1) and set the bias to zero."""

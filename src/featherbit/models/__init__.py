@@ -1,3 +1,4 @@
 """Model architectures, one file each."""
 
+from ._convnet import ConvNet as ConvNet
 from ._mlp import Mlp as Mlp

@@ -6,6 +6,7 @@ from ._estimators import StraightThrough as StraightThrough
 from ._estimators import Swish as Swish
 from ._estimators import straight_through as straight_through
 from ._gradient import GradientQuant as GradientQuant
+from ._identity import Identity as Identity
 from ._linear import LinearQuant as LinearQuant
 from ._linear import linear_quant as linear_quant
 from ._log import LogQuant as LogQuant

@@ -82,6 +82,8 @@ def _train(recipe: Recipe, dataset: Dataset, run_dir: Path, progress: bool) -> R
 
         torch.manual_seed(mix_seed(recipe.seed, -1))
         model = recipe.model.build(dataset.image_shape, dataset.classes)
+        if recipe.channels_last:
+            model.to(memory_format=torch.channels_last)  # of 4-d weights; outputs follow them
         record = RunRecord(run_dir)
         trainer = make_trainer(recipe, run_dir, record, progress=progress)
         last = checkpoint_path(run_dir, "last")

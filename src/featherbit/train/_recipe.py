@@ -6,18 +6,26 @@ Pydantic refuses what is unknown or out of range, so a run never starts from a s
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from .. import data
-from ..models import Mlp
+from ..models import ConvNet, Mlp
 from ..optim import Interval, ScheduleKind
 from ..quantizers import Sign, StochasticSign
+from ._quantizers import ActivationKind, WeightKind, make_activation, make_weight_quantizer
 
 _Rate = Annotated[float, Field(ge=0, lt=1)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Bits = Annotated[int, Field(ge=1, le=8)]
+_Width = Annotated[int, Field(ge=1)]
 _ACTIVATIONS = {"sign": Sign, "stochastic_sign": StochasticSign}
+
+
+def _kind_or_mlp(value: Any) -> Any:
+    """Let a model without `kind` be a perceptron, as it was when there was no other."""
+    return {"kind": "mlp", **value} if isinstance(value, dict) else value
 
 
 class Settings(BaseModel):
@@ -26,8 +34,8 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class ModelSettings(Settings):
-    """Which network: for now the multi-layer perceptron `models.Mlp`."""
+class MlpSettings(Settings):
+    """The multi-layer perceptron `models.Mlp`."""
 
     kind: Literal["mlp"] = "mlp"
     hidden_features: int = Field(ge=1)
@@ -51,6 +59,35 @@ class ModelSettings(Settings):
             hidden_dropout=self.hidden_dropout,
             activation_quantizer=_ACTIVATIONS[self.activation](self.window),
         )
+
+
+class ConvNetSettings(Settings):
+    """The paper's convolutional network `models.ConvNet`, at any width and number of bits."""
+
+    kind: Literal["convnet"]
+    channels: tuple[_Width, ...] = Field((128, 256, 512), min_length=1)
+    dense_features: tuple[_Width, ...] = (1024, 1024)
+    weight: WeightKind = "linear"
+    weight_bits: _Bits = 1
+    activation: ActivationKind = "linear"
+    activation_bits: _Bits = 1
+    window: _Positive | None = 1.0  # the straight-through window of 1-bit activations
+
+    def build(self, image_shape: tuple[int, ...], classes: int) -> ConvNet:
+        """Return the network with fresh weights, drawn from torch's global generator."""
+        return ConvNet(
+            image_shape,
+            classes,
+            channels=self.channels,
+            dense_features=self.dense_features,
+            weight_quantizer=make_weight_quantizer(self.weight, self.weight_bits),
+            activation=make_activation(self.activation, self.activation_bits, self.window),
+        )
+
+
+ModelSettings = Annotated[
+    Annotated[MlpSettings | ConvNetSettings, Field(discriminator="kind")], BeforeValidator(_kind_or_mlp)
+]
 
 
 class DigitsSettings(Settings):
@@ -91,7 +128,20 @@ class IdxSettings(Settings):
         return data.idx_folder(self.path, validation_size=self.validation_size)
 
 
-DataSettings = Annotated[DigitsSettings | MnistSettings | IdxSettings, Field(discriminator="kind")]
+class Cifar10Settings(Settings):
+    """CIFAR-10: `data.cifar10`."""
+
+    kind: Literal["cifar10"]
+    path: str | None = None
+    validation_size: int = Field(5_000, ge=1)
+    checksums: bool = True
+
+    def load(self) -> data.Dataset:
+        """Return the data set."""
+        return data.cifar10(self.path, validation_size=self.validation_size, checksums=self.checksums)
+
+
+DataSettings = Annotated[DigitsSettings | MnistSettings | IdxSettings | Cifar10Settings, Field(discriminator="kind")]
 
 
 class OptimizerSettings(Settings):
@@ -140,4 +190,5 @@ class Recipe(Settings):
     precision: Literal["32-true", "bf16-mixed"] = "32-true"  # of training; evaluation is always float32
     accelerator: Literal["cpu", "gpu", "auto"] = "cpu"
     threads: int = Field(1, ge=1)  # changes the order of float sums, so it is a part of the recipe
+    channels_last: bool = False  # memory order of images while training, likewise: faster convolutions on a CPU
     expected: ExpectedResult = ExpectedResult()
