@@ -1,5 +1,6 @@
 """Quantizers: a forward rule, a gradient estimator and a `BitFormat` each."""
 
+from ._clipped import pass_between as pass_between
 from ._estimators import Estimator as Estimator
 from ._estimators import Polynomial as Polynomial
 from ._estimators import StraightThrough as StraightThrough
