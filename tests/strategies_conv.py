@@ -36,6 +36,7 @@ from featherbit.ir import (
     ValueType,
 )
 
+HALVES = (np.arange(4) / 8 - 0.25).astype(np.float32)
 ENCODINGS = [("sign", bits) for bits in range(1, 9)] + [("twos_complement", bits) for bits in range(2, 9)]
 
 
@@ -221,17 +222,16 @@ def used(ops: list[Op], output: str) -> list[Op]:
 
 def every_conv_op() -> Graph:
     """Return one small network that uses every op and attribute; all its numbers are written down or computed here."""
+    ops: list[Op] = [Input((), "x", shape=(2, 5, 4), dtype="uint8"), ChannelsLast(("x",), "nhwc")]
+    return Graph((*ops, *_convolutions(), *_real_branch(), *_dense_end()), "y")
+
+
+def _convolutions() -> list[Op]:
     first = np.array([_pattern(2 * 3 * 3, seed) % 16 - 8 for seed in range(3)])  # [3, K]
     second = 2 * np.array([_pattern(3 * 1, seed) % 4 for seed in range(4)]) - 3  # [4, K]
-    last = np.array([1 - 2 * (_pattern(8, seed) % 2) for seed in range(5)])  # [5, K]
-    ternary = np.array([_pattern(8, seed) % 3 - 1 for seed in range(2)])
     ladder = (np.arange(1, 8) * 40 - 160 + 3 * np.arange(3)[:, None]).astype(np.int32)  # [3, 7]
     ladder[2, 0], ladder[2, -1] = -(2**31), 2**31 - 1
-    halves = (np.arange(4) / 8 - 0.25).astype(np.float32)
-    third = float(np.float32(1 / 3))
-    ops: list[Op] = [
-        Input((), "x", shape=(2, 5, 4), dtype="uint8"),
-        ChannelsLast(("x",), "nhwc"),
+    return [
         Conv2d(
             ("nhwc",),
             "sum1",
@@ -264,8 +264,14 @@ def every_conv_op() -> Graph:
         ),
         Add(("sum2", "narrow"), "residual", "layers.6", a_multiplier=2, b_multiplier=-1, b_zero_point=4),
         SumPool2d(("residual",), "sums", "layers.7", kernel=(3, 2), stride=(1, 1)),
+    ]
+
+
+def _real_branch() -> list[Op]:
+    third = float(np.float32(1 / 3))
+    return [
         ToReal(("sums",), "real", "layers.8", scale=0.125),
-        PRelu(("real",), "prelu", "layers.8", slope=halves[:3]),
+        PRelu(("real",), "prelu", "layers.8", slope=HALVES[:3]),
         AddReal(("real", "prelu"), "joined", "layers.9"),
         Clamp(("joined",), "clamped", "layers.9", low=-6.0, high=float("inf")),
         QuantizeLinear(("clamped",), "codes2", "layers.10", bits=2, step=third, low=-1),
@@ -273,8 +279,15 @@ def every_conv_op() -> Graph:
         ToReal(("signs",), "signs_real", "layers.11"),
         ToReal(("codes2",), "codes2_real", "layers.11", zero_point=1),
         AddReal(("signs_real", "codes2_real"), "mixed", "layers.11"),
-        Affine(("mixed",), "scaled", "layers.12", multiplier=halves[1:] + 1, addend=-halves[:3], fused=False),
+        Affine(("mixed",), "scaled", "layers.12", multiplier=HALVES[1:] + 1, addend=-HALVES[:3], fused=False),
         QuantizeLinear(("scaled",), "codes3", "layers.12", bits=4, step=0.5, low=-8),
+    ]
+
+
+def _dense_end() -> list[Op]:
+    last = np.array([1 - 2 * (_pattern(8, seed) % 2) for seed in range(5)])  # [5, K]
+    ternary = np.array([_pattern(8, seed) % 3 - 1 for seed in range(2)])
+    return [
         Flatten(("codes3",), "flat"),
         Rearrange(("flat",), "eight", shape=(8,), order=(_pattern(8, 1) % 6).astype(np.int32)),
         Linear(("eight",), "sum3", "layers.13", weight=pack_weight(last, 1, "sign"), in_features=8, zero_point=8),
@@ -295,9 +308,8 @@ def every_conv_op() -> Graph:
             weight_encoding="twos_complement",
             in_features=8,
         ),
-        Affine(("sum4",), "y", "layers.16", multiplier=halves[2:] + 0.5, addend=halves[:2], fused=True),
+        Affine(("sum4",), "y", "layers.16", multiplier=HALVES[2:] + 0.5, addend=HALVES[:2], fused=True),
     ]
-    return Graph(tuple(ops), "y")
 
 
 def _pattern(count: int, seed: int) -> NDArray[np.int64]:

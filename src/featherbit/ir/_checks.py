@@ -20,7 +20,7 @@ def check_shape(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
 
 
 def check_words(name: str, words: NDArray[np.uint64], k: int) -> None:
-    """Refuse rows of packed bits of another length than `k`, or with bits past their end."""
+    """Refuse rows of packed bits that are not `k` bits and zeros after them."""
     check_shape(name, words, (*words.shape[:-1], words_per_row(k)))
     tail_bits = k % WORD_BITS
     if tail_bits and np.any(words[..., -1] >> np.uint64(tail_bits)):
@@ -29,7 +29,7 @@ def check_words(name: str, words: NDArray[np.uint64], k: int) -> None:
 
 
 def check_exact(bound: int, what: str) -> int:
-    """Return the bound of a sum, refusing one that a float32 trainer could not compute exactly."""
+    """Return the bound of a sum, refusing one that float32 cannot hold exactly."""
     if bound > MAX_EXACT:
         reason = f"{what} can reach {bound}, past 2^24, where float32 training is no longer exact"
         raise GraphError(f"{reason}; use fewer input features", FileErrorCode.INEXACT_SUM)

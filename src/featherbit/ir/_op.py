@@ -86,7 +86,10 @@ class Op:
 
     @classmethod
     def attribute_names(cls, version: int | None = None) -> tuple[str, ...]:
-        """Return the names of the plain fields; those that a version of the file format has, if given."""
+        """Return the names of the plain fields that a version of the file has.
+
+        None is the version that is written.
+        """
         names = tuple(name for name, rule in cls.fields.items() if isinstance(rule, Attribute))
         return tuple(name for name in names if version is None or cls.added.get(name, 1) <= version)
 
