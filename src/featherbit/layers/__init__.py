@@ -5,3 +5,5 @@ from ._gradient import quantize_gradient as quantize_gradient
 from ._input import FixedPointInput as FixedPointInput
 from ._linear import QuantLinear as QuantLinear
 from ._loss import SquareHingeLoss as SquareHingeLoss
+from ._shift_norm import ShiftBatchNorm1d as ShiftBatchNorm1d
+from ._shift_norm import ShiftBatchNorm2d as ShiftBatchNorm2d

@@ -14,6 +14,7 @@ from ._log import LogQuant as LogQuant
 from ._log import log_quant as log_quant
 from ._quantizer import Quantizer as Quantizer
 from ._quantizer import widen_windows as widen_windows
+from ._rounding import PowerRounding as PowerRounding
 from ._rounding import ap2 as ap2
 from ._rounding import stochastic_round as stochastic_round
 from ._sign import Sign as Sign
