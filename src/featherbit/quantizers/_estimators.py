@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ._clipped import pass_between
 
 Rule = Callable[[Tensor], Tensor]
 """A quantizer's forward rule; it must not change its argument."""
@@ -26,7 +27,7 @@ def straight_through(gradient: Tensor, x: Tensor, window: float | None) -> Tenso
     """Pass the gradient where `|x| <= window`, zero elsewhere and where `x` is NaN.
 
     Args:
-        gradient: gradient at the quantizer's output, any shape.
+        gradient: gradient at the quantizer's output, any shape, finite.
         x: the quantizer's input, same shape.
         window: half-width of the pass-through window, > 0; `None` passes everything.
 
@@ -41,7 +42,7 @@ def straight_through(gradient: Tensor, x: Tensor, window: float | None) -> Tenso
     """
     if window is None:
         return gradient
-    return gradient.masked_fill((x.abs() <= window).logical_not_(), 0.0)
+    return pass_between(gradient, x, -window, window)
 
 
 class Estimator(ABC):

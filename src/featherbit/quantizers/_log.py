@@ -60,10 +60,10 @@ def _log_quant(
     power = ap2(bounded, rounding)
     magnitude = power.abs()
     if underflow == "smallest":
-        magnitude.clamp_(min=smallest).mul_(power.sign().abs_())  # zero stays zero
+        power.sign_().mul_(magnitude.clamp_(min=smallest))  # zero stays zero, and a product with NaN is NaN
     else:
-        magnitude.mul_(magnitude.ge(smallest))
-    return magnitude.copysign_(power).to(x.dtype)
+        power.mul_(torch.ge(magnitude, smallest, out=magnitude))
+    return power.to(x.dtype)
 
 
 def _raise_some(x: Tensor, smallest: float) -> Tensor:
