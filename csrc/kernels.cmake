@@ -12,22 +12,24 @@ function(featherbit_isa name)
   # GCC 12's own AVX-512 header trips its uninitialized-value warning.
   target_compile_options(featherbit_isa_${name} PRIVATE ${featherbit_warnings} ${featherbit_isa_options}
                                                         -fno-exceptions -Wno-conversion
-                                                        -Wno-maybe-uninitialized -Wno-uninitialized ${ARGN})
+                                                        -Wno-psabi -Wno-ignored-attributes -Wno-maybe-uninitialized -Wno-uninitialized ${ARGN})
   target_sources(featherbit_kernels PRIVATE $<TARGET_OBJECTS:featherbit_isa_${name}>)
 endfunction()
 
 add_library(
   featherbit_kernels STATIC
   "${featherbit_source_dir}/dispatch.cpp" "${featherbit_source_dir}/panel.cpp"
-  "${featherbit_source_dir}/plan/gemm.cpp" "${featherbit_source_dir}/plan/plan.cpp")
+  "${featherbit_source_dir}/plan/gemm.cpp" "${featherbit_source_dir}/plan/weights.cpp"
+  "${featherbit_source_dir}/plan/producer.cpp" "${featherbit_source_dir}/plan/products.cpp"
+  "${featherbit_source_dir}/plan/step.cpp" "${featherbit_source_dir}/plan/plan.cpp")
 target_include_directories(featherbit_kernels PUBLIC "${featherbit_source_dir}")
 target_compile_options(featherbit_kernels PRIVATE ${featherbit_warnings})
 target_link_libraries(featherbit_kernels PUBLIC OpenMP::OpenMP_CXX)
 
 featherbit_isa(scalar)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-  set(featherbit_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl)
-  featherbit_isa(avx2 -mavx2)
+  set(featherbit_avx512 -mfma -mavx512f -mavx512bw -mavx512dq -mavx512vl)
+  featherbit_isa(avx2 -mavx2 -mfma)
   featherbit_isa(avx512 ${featherbit_avx512})
   featherbit_isa(avx512vpopcnt ${featherbit_avx512} -mavx512vpopcntdq -mavx512vnni)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")

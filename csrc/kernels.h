@@ -9,6 +9,8 @@
 // (`kGroup`), an order that serves every ISA: a register of 16, 8 or 4 lanes loads a part of a group's step.
 //   panel of gemm_u1u1: uint32 [groups][words][16]: the same 32-bit word of 16 columns side by side;
 //   panel of gemm_u8u1: uint64 [groups][quads], quad = 4 rows of k: bit 4 * column + (k % 4) of the word is the weight.
+//   panel of conv_u1:   uint32 [groups][2 * words][16], as for gemm_u1u1, words = run_count * run_length;
+//   panel of conv_u8s8: uint32 [groups][quads][16], quads = run_count * run_length: four int8 weights of a column in each.
 // Groups past the last column are padded with zero weights; their results are never stored.
 #pragma once
 
@@ -39,6 +41,77 @@ struct Sink {
     std::int64_t bits_stride = 0;              // 64-bit words
 };
 
+// The activations of a convolution, read where they lie: row i of `m` begins at a + rows[i] and consists of `run_count` runs
+// of `run_length` elements (64-bit words for conv_u1, groups of 4 bytes for conv_u8s8), run j at runs[j] bytes from there.
+// A row is an output pixel, a run the taps that lie side by side in memory.
+struct Gather {
+    const char* a = nullptr;
+    const std::int64_t* rows = nullptr;  // [m], bytes
+    std::int64_t m = 0;
+    const std::int64_t* runs = nullptr;  // [run_count], bytes
+    std::int64_t run_count = 0, run_length = 0;
+};
+
+// A block of 32-bit lanes, int32 or float32: rows of whole groups of 16, on 64-byte lines.
+struct Block {
+    std::int32_t* at = nullptr;
+    std::int64_t stride = 0;  // lanes, a multiple of 16
+};
+
+enum class BitOp { exclusive_or, conjunction };
+
+// What the lanes of a block become, one step after the other, and where they are stored. Arrays of parameters have one
+// entry for each column, padded to whole groups.
+enum class TileOpKind {
+    correct,       // int: x += integers[row_class[row]][column] where the class is not 0
+    max_rows,      // int: each `count` rows become their maximum; fewer rows follow
+    affine,        // int to float: x = float(x) * reals[column] + more_reals[column], rounded once (fused) or twice
+    affine_real,   // float to float: the same
+    add,           // int: x = x * low + other * high + shift
+    add_real,      // float: x += other
+    prelu,         // float: x = x > 0 ? x : reals[column] * x
+    clamp,         // float: limit to real_low .. real_high; NaN stays NaN
+    threshold,     // int to +-1: +1 where (x >= integers[column]) XOR flips[column]
+    count,         // int to code: how many of `count` thresholds integers[j][column] x reaches; count less that where flips
+    line,          // int to code: the same as count, by clip(rint(y), 0, count), y = float(x) * reals[column] +
+                   // more_reals[column]; where y is nearer than kLineSlack to a tie, thresholds decide
+    quantize,      // float to code: clip(rint(x / real_low), low, high) - low; NaN gives 0
+    sign_real,     // float to +-1: +1 where x >= 0
+    store_lanes,   // write lanes as they are, 32 bits each
+    store_bits,    // write bit = x > 0
+    store_planes,  // write `count` bit-planes of the code x, `plane_bytes` apart
+    store_bytes,   // write x + shift, a byte each
+};
+
+constexpr float kLineSlack = 1.0F / 512.0F;
+
+struct TileOp {
+    TileOpKind kind = TileOpKind::store_lanes;
+    bool fused = false;
+    const std::int32_t* integers = nullptr;
+    std::int64_t integers_stride = 0;           // from one class or threshold to the next
+    const std::uint16_t* row_class = nullptr;   // [all rows of the step]
+    const float* reals = nullptr;
+    const float* more_reals = nullptr;
+    const std::int32_t* flips = nullptr;        // 0 or -1
+    std::int32_t low = 0, high = 0, shift = 0;
+    float real_low = 0.0F, real_high = 0.0F;
+    std::int64_t count = 0;
+    std::int64_t plane_bytes = 0;
+    std::int64_t pixel_bytes = 0;               // store_bytes: of a row, its padding included
+    int memory = 0;                             // which of Tile::memory is read or written
+    const std::int64_t* rows = nullptr;         // [all rows of the step, after max_rows]: bytes from that memory
+};
+
+// What tile ops work on: rows first .. first + m of a step's rows, columns `column` .. `column` + n of its columns.
+struct Tile {
+    Block block;
+    std::int64_t first = 0, m = 0;
+    std::int64_t column = 0, n = 0;  // column is a multiple of 64
+    bool last_column = true;         // column + n is the end of a row
+    char* const* memory = nullptr;
+};
+
 struct KernelTable {
     const char* name;
     bool (*supported)();  // whether this processor and system can run the table
@@ -57,6 +130,24 @@ struct KernelTable {
 
     // bit = (acc >= threshold) XOR flip. acc: [m][n] contiguous, sink.bits: where to.
     void (*threshold_i32u1)(const std::int32_t* acc, std::int64_t m, std::int64_t n, const Sink& sink);
+
+    // block[i][column] = base[column] + coefficient * popcount(row i OP weights of the column), for `groups` groups; a null
+    // base adds to what is there. The caller bounds the sums: |base| + |coefficient| * 32 * words < 2^31.
+    void (*conv_u1)(const Gather& gather, const std::uint32_t* panel, std::int64_t groups, BitOp op,
+                    std::int32_t coefficient, const std::int32_t* base, const Block& block);
+
+    // block[i][column] = base[column] + sum over the row's bytes of byte * weight (int8). `wide`: two products may pass
+    // 2^15 - 1, that is 2 * largest byte * largest |weight| > 32767. |base| + 255 * 128 * 4 * quads < 2^31 by the caller.
+    void (*conv_u8s8)(const Gather& gather, const std::uint32_t* panel, std::int64_t groups, bool wide,
+                      const std::int32_t* base, const Block& block);
+
+    // block[i][column] = base[column] + sum over runs of byte[column] * weights[run][column]: each column by itself.
+    // weights: int32 [run_count][16 * groups]; a run is `n` bytes, the last group reads `n % 16` of them.
+    void (*depthwise_u8)(const Gather& gather, const std::int32_t* weights, std::int64_t n, const std::int32_t* base,
+                         const Block& block);
+
+    // Apply tile ops in order.
+    void (*tile)(const TileOp* ops, std::int64_t count, const Tile& tile);
 };
 
 extern const KernelTable kScalarTable;

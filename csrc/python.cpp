@@ -1,13 +1,15 @@
 // The binding: check sizes, release the GIL, call. No arithmetic here; messages for people are made in Python.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
-#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
-#include <optional>
+#include <memory>
 #include <stdexcept>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "dispatch.h"
@@ -113,72 +115,152 @@ void threshold_i32u1(const std::string& isa, In<std::int32_t, 2> acc, In<std::in
     table.threshold_i32u1(acc.data(), m, n, sink);
 }
 
-StepSpec rows_step(StepKind kind, int from, int to, std::int64_t k) {
-    StepSpec spec;
-    spec.kind = kind;
-    spec.from = from;
-    spec.to = to;
-    spec.n = spec.k = k;
-    return spec;
+using Offsets = In<std::int64_t, 1>;
+
+std::vector<std::int64_t> offsets(const Offsets& array) { return {array.data(), array.data() + rows(array)}; }
+
+// A stored value, as the planner describes it: memory, form, whether its codes are signs, planes and their distance.
+Source make_source(int memory, Form form, bool sign, std::int64_t planes, std::int64_t plane_bytes) {
+    return Source{memory, form, sign, planes, plane_bytes};
 }
 
-StepSpec product_step(int from, int to, In<std::uint64_t, 2> weights, std::int64_t k, bool bytes_in,
-                      std::int64_t zero_point) {
-    require(k >= 0 && columns(weights) == words_per_row(k), "weights have a wrong row length");
-    StepSpec spec = rows_step(StepKind::product, from, to, k);
-    spec.n = rows(weights);
-    spec.after = After::keep;
-    spec.bytes_in = bytes_in;
-    spec.zero_point = zero_point;
-    spec.weights = weights.data();
-    return spec;
-}
-
-void then_threshold(StepSpec& spec, In<std::int32_t, 1> thresholds, In<std::uint64_t, 1> flips) {
-    require(rows(thresholds) == spec.n && rows(flips) == words_per_row(spec.n), "thresholds have a wrong length");
-    spec.after = After::threshold;
-    spec.thresholds = thresholds.data();
-    spec.flips = flips.data();
-}
-
-void then_affine(StepSpec& spec, In<float, 1> multiplier, In<float, 1> addend, bool fused) {
-    require(rows(multiplier) == spec.n && rows(addend) == spec.n, "multiplier and addend have a wrong length");
-    spec.after = After::affine;
-    spec.multiplier = multiplier.data();
-    spec.addend = addend.data();
-    spec.fused = fused;
-}
-
-void run_plan(const Plan& plan, AnyIn input, AnyOut output, std::int64_t m, int threads) {
-    require(threads >= 1 && m >= 0, "a run needs at least one thread");
-    require(static_cast<std::int64_t>(input.nbytes()) >= m * plan.input_row_bytes() &&
-                static_cast<std::int64_t>(output.nbytes()) >= m * plan.output_row_bytes(),
-            "input or output is too small");
-    const nb::gil_scoped_release unlocked;
-    plan.run(input.data(), m, output.data(), threads, nullptr, nullptr);
-}
-
-using Taps = std::vector<std::optional<AnyOut>>;
-
-void trace_plan(const Plan& plan, AnyIn input, AnyOut output, std::int64_t m, int threads, Taps taps, Taps acc_taps) {
-    require(static_cast<std::int64_t>(taps.size()) == plan.steps() && acc_taps.size() == taps.size(),
-            "one tap for each step is needed");
-    std::vector<void*> at;
-    std::vector<std::int32_t*> acc_at;
-    for (std::size_t i = 0; i < taps.size(); ++i) {
-        const std::int64_t bytes = m * plan.row_bytes_out(static_cast<std::int64_t>(i));
-        require(!taps[i] || static_cast<std::int64_t>(taps[i]->nbytes()) == bytes, "a tap has a wrong size");
-        require(!acc_taps[i] || static_cast<std::int64_t>(acc_taps[i]->nbytes()) ==
-                                    m * plan.acc_row_bytes(static_cast<std::int64_t>(i)),
-                "an accumulator tap has a wrong size");
-        at.push_back(taps[i] ? taps[i]->data() : nullptr);
-        acc_at.push_back(acc_taps[i] ? static_cast<std::int32_t*>(acc_taps[i]->data()) : nullptr);
+// A step being made; the plan takes it.
+class StepBuilder {
+   public:
+    StepBuilder(const std::string& isa, std::int64_t rows, std::int64_t n)
+        : table_(&table_of(isa)), rows_(rows), n_(n), step_(std::make_unique<Step>(table_, rows, n)) {
+        require(rows >= 1 && n >= 1, "a step has at least one row and one column");
     }
-    require(static_cast<std::int64_t>(input.nbytes()) >= m * plan.input_row_bytes() &&
-                static_cast<std::int64_t>(output.nbytes()) >= m * plan.output_row_bytes(),
-            "input or output is too small");
+    std::unique_ptr<Step> take() {
+        require(step_ != nullptr, "a step belongs to one plan");
+        return std::move(step_);
+    }
+
+    void load(const Source& source, Offsets at) {
+        require(rows(at) == rows_, "one offset for each row is needed");
+        step_->produce(std::make_unique<Load>(source, offsets(at)));
+    }
+    void concat(const std::vector<Source>& sources, const std::vector<Offsets>& at, const std::vector<std::int64_t>& n) {
+        require(sources.size() == at.size() && at.size() == n.size(), "each input has a source, offsets and columns");
+        std::vector<Concat::Input> inputs;
+        for (std::size_t i = 0; i < n.size(); ++i) inputs.push_back({sources[i], offsets(at[i]), n[i]});
+        step_->produce(std::make_unique<Concat>(std::move(inputs)));
+    }
+    void rearrange(const Source& source, Offsets locations) {
+        require(rows(locations) == rows_ * n_, "one location for each value is needed");
+        step_->produce(std::make_unique<Rearrange>(source, offsets(locations), n_));
+    }
+    void pool(const Source& source, PoolKind kind, Offsets windows, std::int64_t places, std::int32_t zero_point) {
+        require(rows(windows) == rows_ * places, "one offset for each place of each window is needed");
+        step_->produce(std::make_unique<Pool>(source, kind, offsets(windows), places, zero_point));
+    }
+    void dense(int memory, In<std::uint64_t, 2> words, std::int64_t k, bool bytes, std::int64_t zero_point) {
+        const Weights weights = weights_of(words, n_, 1, k, 1, Encoding::sign);
+        step_->produce(std::make_unique<DenseProduct>(table_, memory, weights, bytes, zero_point));
+    }
+    void gather(Form kernel, const Activations& activations, In<std::uint64_t, 2> words, std::int64_t taps,
+                std::int64_t channels, std::int64_t planes, Encoding encoding, std::int64_t groups) {
+        require(static_cast<std::int64_t>(activations.rows.size()) == rows_ && groups >= 1 && n_ % groups == 0,
+                "one offset for each row and whole groups are needed");
+        const Weights weights = weights_of(words, n_, taps, channels, planes, encoding);
+        step_->produce(std::make_unique<GatherProduct>(table_, kernel, activations, weights, groups));
+    }
+    // What padding contributes beyond what is stored there, by class of rows: class i misses the taps where missing[i]
+    // is set, each of which adds delta times the sum of its weights. Class 0 misses none.
+    void correct(In<std::uint8_t, 2> missing, In<std::uint16_t, 1> row_class, std::int32_t delta,
+                 In<std::uint64_t, 2> words, std::int64_t channels, std::int64_t planes, Encoding encoding) {
+        require(rows(row_class) == rows_, "one class for each row is needed");
+        const std::int64_t classes = rows(missing), taps = columns(missing);
+        const Weights weights = weights_of(words, n_, taps, channels, planes, encoding);
+        std::vector<std::int32_t> table(static_cast<std::size_t>(classes * n_), 0);
+        for (std::int64_t tap = 0; tap < taps; ++tap)
+            for (std::int64_t i = 0; i < n_; ++i) {
+                const std::int64_t sum = delta * weights.tap_sum(i, tap);
+                for (std::int64_t kind = 0; kind < classes; ++kind)
+                    if (missing.data()[kind * taps + tap] != 0)
+                        table[static_cast<std::size_t>(kind * n_ + i)] += static_cast<std::int32_t>(sum);
+            }
+        step_->correct(table.data(), classes, {row_class.data(), row_class.data() + rows_});
+    }
+    void max_rows(std::int64_t count) { step_->max_rows(count); }
+    void affine(In<float, 1> multiplier, In<float, 1> addend, bool fused, bool from_integers) {
+        require(rows(multiplier) == n_ && rows(addend) == n_, "multiplier and addend have a wrong length");
+        step_->affine(multiplier.data(), addend.data(), fused, from_integers);
+    }
+    void add(int memory, Offsets at, std::int32_t mine, std::int32_t other, std::int32_t shift) {
+        step_->add(memory, offsets(at), mine, other, shift);
+    }
+    void add_real(int memory, Offsets at) { step_->add_real(memory, offsets(at)); }
+    void prelu(In<float, 1> slope) {
+        require(rows(slope) == n_, "slope has a wrong length");
+        step_->prelu(slope.data());
+    }
+    void clamp(float low, float high) { step_->clamp(low, high); }
+    void threshold(In<std::int32_t, 1> thresholds, In<std::uint64_t, 1> flips) {
+        require(rows(thresholds) == n_ && rows(flips) == words_per_row(n_), "thresholds have a wrong length");
+        step_->threshold(thresholds.data(), flips.data());
+    }
+    void count(In<std::int32_t, 2> thresholds, In<std::uint64_t, 1> flips) {
+        require(rows(thresholds) == n_ && rows(flips) == words_per_row(n_), "thresholds have a wrong length");
+        step_->count(thresholds.data(), columns(thresholds), flips.data());
+    }
+    void count_by_line(In<std::int32_t, 2> thresholds, In<std::uint64_t, 1> flips, In<float, 1> multiplier,
+                       In<float, 1> addend) {
+        require(rows(thresholds) == n_ && rows(flips) == words_per_row(n_) && rows(multiplier) == n_ &&
+                    rows(addend) == n_,
+                "thresholds have a wrong length");
+        step_->count_by_line(thresholds.data(), columns(thresholds), flips.data(), multiplier.data(), addend.data());
+    }
+    void quantize(float step, std::int32_t low, std::int32_t high) { step_->quantize(step, low, high); }
+    void sign_real() { step_->sign_real(); }
+    void store(const Source& target, Offsets at, std::int64_t pixel_bytes) {
+        step_->store(target.form, target.memory, offsets(at), target.planes, target.plane_bytes, pixel_bytes,
+                     target.sign && target.form == Form::bytes ? 1 : 0);
+    }
+    void border(int memory, int value, Offsets begins, Offsets bytes) {
+        require(rows(begins) == rows(bytes), "each run has a beginning and a length");
+        Border border{memory, value, {}};
+        for (std::int64_t i = 0; i < rows(begins); ++i) border.runs.push_back({begins.data()[i], bytes.data()[i]});
+        step_->border(std::move(border));
+    }
+
+   private:
+    static Weights weights_of(In<std::uint64_t, 2> words, std::int64_t n, std::int64_t taps, std::int64_t channels,
+                              std::int64_t planes, Encoding encoding) {
+        require(rows(words) == planes * n && columns(words) == words_per_row(taps * channels),
+                "weights have a wrong shape");
+        return Weights{words.data(), n, taps, channels, planes, encoding};
+    }
+
+    const KernelTable* table_;
+    std::int64_t rows_, n_;
+    std::unique_ptr<Step> step_;
+};
+
+Activations make_activations(int memory, Offsets at, Offsets runs, std::int64_t run_length, bool sign,
+                             std::int64_t planes, std::int64_t plane_bytes, std::int32_t zero_point,
+                             std::int32_t largest, std::int64_t group_bytes) {
+    return Activations{memory, offsets(at), offsets(runs), run_length, sign,
+                       planes, plane_bytes, zero_point,    largest,    group_bytes};
+}
+
+using Taps = std::vector<std::tuple<std::size_t, int, AnyOut>>;
+
+void run_plan(const Plan& plan, AnyIn input, AnyOut output, std::int64_t m, int threads, const Taps& taps) {
+    require(threads >= 1 && m >= 0, "a run needs at least one thread");
+    const auto fits = [&](const auto& array, int memory) {
+        return static_cast<std::int64_t>(array.nbytes()) >= m * plan.row_bytes()[static_cast<std::size_t>(memory)];
+    };
+    require(fits(input, kInput) && fits(output, kOutput), "input or output is too small");
+    std::vector<Plan::Tap> native;
+    for (const auto& [step, memory, to] : taps) {
+        require(step < plan.steps() && memory >= 0 && memory < static_cast<int>(plan.row_bytes().size()) &&
+                    fits(to, memory),
+                "a tap has a wrong step, memory or size");
+        native.push_back({step, memory, static_cast<char*>(to.data())});
+    }
     const nb::gil_scoped_release unlocked;
-    plan.run(input.data(), m, output.data(), threads, at.data(), acc_at.data());
+    plan.run(input.data(), m, output.data(), threads, native);
 }
 
 }  // namespace
@@ -196,25 +278,55 @@ NB_MODULE(_native, module) {
     module.def("pack_f32u1", &pack_f32u1);
     module.def("threshold_i32u1", &threshold_i32u1);
 
-    nb::class_<StepSpec>(module, "StepSpec")
-        .def("then_threshold", &then_threshold, nb::arg("thresholds"), nb::arg("flips"))
-        .def("then_affine", &then_affine, nb::arg("multiplier"), nb::arg("addend"), nb::arg("fused"));
-    module.def("pack_sign_step", [](int from, int to, std::int64_t k) {
-        return rows_step(StepKind::pack_sign, from, to, k);
-    });
-    module.def("quantize_step", [](int from, int to, std::int64_t k) {
-        return rows_step(StepKind::quantize, from, to, k);
-    });
-    module.def("product_step", &product_step, nb::arg("source"), nb::arg("target"), nb::arg("weights"), nb::arg("k"),
-               nb::arg("bytes_in"), nb::arg("zero_point"));
+    nb::enum_<Form>(module, "Form")
+        .value("bits", Form::bits)
+        .value("planes", Form::planes)
+        .value("bytes", Form::bytes)
+        .value("lanes", Form::lanes);
+    nb::enum_<Encoding>(module, "Encoding")
+        .value("sign", Encoding::sign)
+        .value("twos_complement", Encoding::twos_complement);
+    nb::enum_<PoolKind>(module, "PoolKind")
+        .value("max_integer", PoolKind::max_integer)
+        .value("max_real", PoolKind::max_real)
+        .value("sum", PoolKind::sum);
+    nb::class_<Source>(module, "Source");
+    module.def("source", &make_source, nb::arg("memory"), nb::arg("form"), nb::arg("sign"), nb::arg("planes"),
+               nb::arg("plane_bytes"));
+    nb::class_<Activations>(module, "Activations");
+    module.def("activations", &make_activations, nb::arg("memory"), nb::arg("rows"), nb::arg("runs"),
+               nb::arg("run_length"), nb::arg("sign"), nb::arg("planes"), nb::arg("plane_bytes"), nb::arg("zero_point"),
+               nb::arg("largest"), nb::arg("group_bytes"));
+    nb::class_<StepBuilder>(module, "Step")
+        .def(nb::init<const std::string&, std::int64_t, std::int64_t>(), nb::arg("isa"), nb::arg("rows"), nb::arg("n"))
+        .def("load", &StepBuilder::load)
+        .def("concat", &StepBuilder::concat)
+        .def("rearrange", &StepBuilder::rearrange)
+        .def("pool", &StepBuilder::pool)
+        .def("dense", &StepBuilder::dense)
+        .def("gather", &StepBuilder::gather)
+        .def("correct", &StepBuilder::correct)
+        .def("max_rows", &StepBuilder::max_rows)
+        .def("affine", &StepBuilder::affine)
+        .def("add", &StepBuilder::add)
+        .def("add_real", &StepBuilder::add_real)
+        .def("prelu", &StepBuilder::prelu)
+        .def("clamp", &StepBuilder::clamp)
+        .def("threshold", &StepBuilder::threshold)
+        .def("count", &StepBuilder::count)
+        .def("count_by_line", &StepBuilder::count_by_line)
+        .def("quantize", &StepBuilder::quantize)
+        .def("sign_real", &StepBuilder::sign_real)
+        .def("store", &StepBuilder::store)
+        .def("border", &StepBuilder::border);
     nb::class_<Plan>(module, "Plan")
         .def("__init__",
-             [](Plan* self, const std::string& isa, const std::vector<StepSpec>& steps,
-                const std::vector<std::int64_t>& buffer_row_bytes, std::int64_t input_row_bytes,
-                std::int64_t output_row_bytes) {
-                 new (self) Plan(&table_of(isa), steps, buffer_row_bytes, input_row_bytes, output_row_bytes);
+             [](Plan* self, std::vector<StepBuilder*> builders, const std::vector<std::int64_t>& row_bytes) {
+                 std::vector<std::unique_ptr<Step>> steps;
+                 for (StepBuilder* builder : builders) steps.push_back(builder->take());
+                 new (self) Plan(std::move(steps), row_bytes);
              })
         .def_prop_ro("panel_bytes", &Plan::panel_bytes)
-        .def("run", &run_plan)
-        .def("trace", &trace_plan);
+        .def_prop_ro("arena_bytes", &Plan::arena_bytes)
+        .def("run", &run_plan);
 }

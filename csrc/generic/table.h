@@ -1,17 +1,22 @@
 // Make the table of an ISA from its `struct Simd`.
 #pragma once
 
+#include "conv_u1.h"
+#include "conv_u8s8.h"
+#include "depthwise_u8.h"
 #include "gemm_u1u1.h"
 #include "gemm_u8u1.h"
 #include "pack.h"
 #include "sink.h"
+#include "tile.h"
 
 namespace featherbit {
 namespace {
 
 template <class Simd>
 constexpr KernelTable make_table(const char* name, bool (*supported)()) {
-    return {name,           supported, gemm_u1u1<Simd>, gemm_u8u1<Simd>, pack_f32u1<Simd>, threshold_i32u1<Simd>};
+    return {name,          supported,       gemm_u1u1<Simd>, gemm_u8u1<Simd>,    pack_f32u1<Simd>, threshold_i32u1<Simd>,
+            conv_u1<Simd>, conv_u8s8<Simd>, depthwise_u8<Simd>, tile_ops<Simd>};
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// x86-64 with AVX2: Haswell, Zen 1 and later.
+// x86-64 with AVX2 and FMA: Haswell, Zen 1 and later.
 //
 // No popcount instruction on vectors: a nibble looks its count up in a 16-entry table (vpshufb), bytes count up to 31
 // steps of 8 bits before they are widened (31 * 8 = 248 <= 255), by vpmaddubsw and vpmaddwd into int32 lanes.
@@ -7,6 +7,8 @@
 //   vpshufb       2             p5
 //   vpaddb        4             p015
 #include <immintrin.h>
+
+#include <type_traits>
 
 #include "../generic/table.h"
 
@@ -19,6 +21,7 @@ struct Avx2 {
     using Counter = __m256i;  // bytes
     static constexpr int kLanes = 8;
     static constexpr int kRows = 4, kGroups = 1, kSingleRowGroups = 2;
+    static constexpr int kConvRows = 4, kConvGroups = 1;
     static constexpr int kByteRows = 4, kByteGroups = 1, kByteSingleRowGroups = 2;
     static constexpr std::int64_t kMaxWords = 15;  // two steps of 8 bits each: 15 * 16 = 240 <= 255
 
@@ -38,12 +41,19 @@ struct Avx2 {
     static void count(Counter& counter, Bits a, Bits b) {
         counter = _mm256_add_epi8(counter, byte_counts(_mm256_xor_si256(a, b)));
     }
+    static void count_and(Counter& counter, Bits a, Bits b) {
+        counter = _mm256_add_epi8(counter, byte_counts(_mm256_and_si256(a, b)));
+    }
     static I32 add_counts(I32 sum, Counter counter) {
         const __m256i pairs = _mm256_maddubs_epi16(counter, _mm256_set1_epi8(1));
         return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
     }
     static void store_dot(std::int32_t* to, std::int32_t k, I32 differing) {
         store(to, _mm256_sub_epi32(_mm256_set1_epi32(k), _mm256_slli_epi32(differing, 1)));
+    }
+    static I32 load_i32(const std::int32_t* at) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)); }
+    static I32 add_scaled(I32 sum, I32 count, std::int32_t coefficient) {
+        return _mm256_add_epi32(sum, _mm256_mullo_epi32(count, _mm256_set1_epi32(coefficient)));
     }
     static void store(std::int32_t* to, I32 value) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), value); }
 
@@ -60,6 +70,30 @@ struct Avx2 {
     static I32 dot_bytes(I32 sum, Bits bytes, Bits weights) {
         const __m256i pairs = _mm256_maddubs_epi16(bytes, weights);
         return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    }
+    struct WideWeights {
+        Bits even, odd;
+    };
+    template <bool Wide>
+    using ByteWeights = std::conditional_t<Wide, WideWeights, Bits>;
+    // int8 weights: as they are, or their even and odd bytes widened to 16 bits, where pairs of products would saturate.
+    template <bool Wide>
+    static ByteWeights<Wide> byte_weights(const std::uint32_t* at) {
+        const Bits w = load(at);
+        if constexpr (Wide) {
+            return {_mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8), _mm256_srai_epi16(w, 8)};
+        } else {
+            return w;
+        }
+    }
+    template <bool Wide>
+    static I32 dot_s8(I32 sum, Bits bytes, ByteWeights<Wide> weights) {
+        if constexpr (Wide) {
+            const Bits even = _mm256_and_si256(bytes, _mm256_set1_epi16(255)), odd = _mm256_srli_epi16(bytes, 8);
+            return _mm256_add_epi32(_mm256_add_epi32(sum, _mm256_madd_epi16(even, weights.even)), _mm256_madd_epi16(odd, weights.odd));
+        } else {
+            return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(bytes, weights), _mm256_set1_epi16(1)));
+        }
     }
     static void stream_group(std::int32_t* to, const std::int32_t* from) {
         for (int i = 0; i < kGroup; i += kLanes)
@@ -86,7 +120,7 @@ struct Avx2 {
     }
 };
 
-bool supported() { return __builtin_cpu_supports("avx2"); }
+bool supported() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 
 }  // namespace
 

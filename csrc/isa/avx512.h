@@ -20,6 +20,10 @@ struct Avx512Base {
     static void store_dot(std::int32_t* to, std::int32_t k, I32 differing) {
         store(to, _mm512_sub_epi32(_mm512_set1_epi32(k), _mm512_slli_epi32(differing, 1)));
     }
+    static I32 load_i32(const std::int32_t* at) { return _mm512_loadu_si512(at); }
+    static I32 add_scaled(I32 sum, I32 count, std::int32_t coefficient) {
+        return _mm512_add_epi32(sum, _mm512_mullo_epi32(count, _mm512_set1_epi32(coefficient)));
+    }
     // 64 weight bits to 64 bytes of -1 and +1.
     static Bits expand(std::uint64_t word, int) {
         return _mm512_mask_blend_epi8(word, _mm512_set1_epi8(-1), _mm512_set1_epi8(1));

@@ -16,6 +16,7 @@ namespace {
 struct Avx512Vpopcnt : Avx512Base {
     using Counter = __m512i;  // int32 lanes
     static constexpr int kRows = 4, kGroups = 3, kSingleRowGroups = 4;
+    static constexpr int kConvRows = 4, kConvGroups = 4;
     static constexpr int kByteRows = 8, kByteGroups = 2, kByteSingleRowGroups = 8;
     static constexpr std::int64_t kMaxWords = std::int64_t{1} << 40;
 
@@ -23,8 +24,22 @@ struct Avx512Vpopcnt : Avx512Base {
     static void count(Counter& counter, Bits a, Bits b) {
         counter = _mm512_add_epi32(counter, _mm512_popcnt_epi32(_mm512_xor_si512(a, b)));
     }
+    static void count_and(Counter& counter, Bits a, Bits b) {
+        counter = _mm512_add_epi32(counter, _mm512_popcnt_epi32(_mm512_and_si512(a, b)));
+    }
     static I32 add_counts(I32 sum, Counter counter) { return _mm512_add_epi32(sum, counter); }
     static I32 dot_bytes(I32 sum, Bits bytes, Bits weights) { return _mm512_dpbusd_epi32(sum, bytes, weights); }
+
+    template <bool Wide>
+    using ByteWeights = Bits;
+    template <bool Wide>
+    static Bits byte_weights(const std::uint32_t* at) {
+        return load(at);
+    }
+    template <bool Wide>
+    static I32 dot_s8(I32 sum, Bits bytes, Bits weights) {
+        return _mm512_dpbusd_epi32(sum, bytes, weights);
+    }
 };
 
 bool supported() {

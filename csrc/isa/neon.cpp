@@ -14,6 +14,7 @@ struct Neon {
     using Counter = uint8x16_t;
     static constexpr int kLanes = 4;
     static constexpr int kRows = 4, kGroups = 1, kSingleRowGroups = 1;
+    static constexpr int kConvRows = 4, kConvGroups = 1;
     static constexpr int kByteRows = 2, kByteGroups = 1, kByteSingleRowGroups = 1;
     static constexpr std::int64_t kMaxWords = 15;  // two steps of 8 bits each: 15 * 16 = 240 <= 255
 
@@ -25,12 +26,17 @@ struct Neon {
     static void count(Counter& counter, Bits a, Bits b) {
         counter = vaddq_u8(counter, vcntq_u8(vreinterpretq_u8_u32(veorq_u32(a, b))));
     }
+    static void count_and(Counter& counter, Bits a, Bits b) {
+        counter = vaddq_u8(counter, vcntq_u8(vreinterpretq_u8_u32(vandq_u32(a, b))));
+    }
     static I32 add_counts(I32 sum, Counter counter) {
         return vreinterpretq_s32_u32(vpadalq_u16(vreinterpretq_u32_s32(sum), vpaddlq_u8(counter)));
     }
     static void store_dot(std::int32_t* to, std::int32_t k, I32 differing) {
         store(to, vsubq_s32(vdupq_n_s32(k), vshlq_n_s32(differing, 1)));
     }
+    static I32 load_i32(const std::int32_t* at) { return vld1q_s32(at); }
+    static I32 add_scaled(I32 sum, I32 count, std::int32_t coefficient) { return vmlaq_n_s32(sum, count, coefficient); }
     static void store(std::int32_t* to, I32 value) { vst1q_s32(to, value); }
 
     // 16 weight bits to 16 bytes of 0 and 255.
@@ -46,6 +52,24 @@ struct Neon {
         const uint16x8_t plus = vpaddlq_u8(vreinterpretq_u8_u32(vandq_u32(bytes, weights)));
         const uint16x8_t minus = vpaddlq_u8(vreinterpretq_u8_u32(vbicq_u32(bytes, weights)));
         return vpadalq_s16(sum, vreinterpretq_s16_u16(vsubq_u16(plus, minus)));
+    }
+    // int8 weights, widened to 16 bits; the four products of a lane are added in pairs.
+    template <bool Wide>
+    using ByteWeights = int8x16_t;
+    template <bool Wide>
+    static int8x16_t byte_weights(const std::uint32_t* at) {
+        return vreinterpretq_s8_u32(vld1q_u32(at));
+    }
+    template <bool Wide>
+    static I32 dot_s8(I32 sum, Bits bytes, int8x16_t weights) {
+        const uint8x16_t a = vreinterpretq_u8_u32(bytes);
+        const int16x8_t a0 = vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(a))), w0 = vmovl_s8(vget_low_s8(weights));
+        const int16x8_t a1 = vreinterpretq_s16_u16(vmovl_u8(vget_high_u8(a))), w1 = vmovl_s8(vget_high_s8(weights));
+        const int32x4_t first = vpaddq_s32(vmull_s16(vget_low_s16(a0), vget_low_s16(w0)),
+                                           vmull_s16(vget_high_s16(a0), vget_high_s16(w0)));
+        const int32x4_t second = vpaddq_s32(vmull_s16(vget_low_s16(a1), vget_low_s16(w1)),
+                                            vmull_s16(vget_high_s16(a1), vget_high_s16(w1)));
+        return vaddq_s32(sum, vpaddq_s32(first, second));
     }
     static void stream_group(std::int32_t* to, const std::int32_t* from) { __builtin_memcpy(to, from, 64); }
     static void finish_stream() {}

@@ -12,6 +12,7 @@ struct Scalar {
     using Counter = std::int32_t;  // differing bits seen, per column
     static constexpr int kLanes = 1;
     static constexpr int kRows = 2, kGroups = 1, kSingleRowGroups = 1;  // the tile of gemm_u1u1
+    static constexpr int kConvRows = 2, kConvGroups = 1;                 // the tile of conv_u1
     static constexpr int kByteRows = 2, kByteGroups = 1, kByteSingleRowGroups = 1;  // the tile of gemm_u8u1
     static constexpr std::int64_t kMaxWords = std::int64_t{1} << 40;     // 64-bit steps before a counter overflows
 
@@ -21,8 +22,11 @@ struct Scalar {
     static Bits broadcast(std::uint32_t word) { return word; }
 
     static void count(Counter& counter, Bits a, Bits b) { counter += __builtin_popcount(a ^ b); }
+    static void count_and(Counter& counter, Bits a, Bits b) { counter += __builtin_popcount(a & b); }
     static I32 add_counts(I32 sum, Counter counter) { return sum + counter; }
     static void store_dot(std::int32_t* to, std::int32_t k, I32 differing) { *to = k - 2 * differing; }
+    static I32 load_i32(const std::int32_t* at) { return *at; }
+    static I32 add_scaled(I32 sum, I32 count, std::int32_t coefficient) { return sum + coefficient * count; }
     static void store(std::int32_t* to, I32 value) { *to = value; }
 
     // Bits 4 * part .. 4 * part + 3 of the word: four weights of one column.
@@ -32,6 +36,19 @@ struct Scalar {
             const std::int32_t byte = static_cast<std::int32_t>(bytes >> (8 * i) & 255u);
             sum += (weights >> i & 1u) != 0 ? byte : -byte;
         }
+        return sum;
+    }
+    // Four int8 weights of one column.
+    template <bool Wide>
+    using ByteWeights = Bits;
+    template <bool Wide>
+    static Bits byte_weights(const std::uint32_t* at) {
+        return *at;
+    }
+    template <bool Wide>
+    static I32 dot_s8(I32 sum, Bits bytes, Bits weights) {
+        for (int i = 0; i < 4; ++i)
+            sum += static_cast<std::int32_t>(bytes >> (8 * i) & 255u) * static_cast<std::int8_t>(weights >> (8 * i) & 255u);
         return sum;
     }
     static void stream_group(std::int32_t* to, const std::int32_t* from) { __builtin_memcpy(to, from, 64); }

@@ -37,15 +37,14 @@ Range split(std::int64_t total, std::int64_t grain, std::int64_t parts, std::int
 }
 
 void Product::columns(const void* a, std::int64_t m, const Sink& sink, std::int64_t begin, std::int64_t end) const {
-    const Sink part = sink_at(sink, 0, begin);
     const std::int64_t group = begin / kGroup;
     if (panel1 != nullptr) {
         const std::int64_t words = words_per_row(k);
-        table->gemm_u1u1(static_cast<const std::uint64_t*>(a), words, m, panel1 + group * words * 2 * kGroup,
-                         end - begin, k, part);
+        table->gemm_u1u1(static_cast<const std::uint64_t*>(a), stride != 0 ? stride : words, m, panel1 + group * words * 2 * kGroup,
+                         end - begin, k, sink);
     } else {
-        table->gemm_u8u1(static_cast<const std::uint8_t*>(a), k, m, panel8 + group * quads_of(k), end - begin, k,
-                         part);
+        table->gemm_u8u1(static_cast<const std::uint8_t*>(a), stride != 0 ? stride : k, m, panel8 + group * quads_of(k), end - begin, k,
+                         sink);
     }
 }
 
@@ -65,7 +64,7 @@ void Product::parallel(const void* a, std::int64_t m, const Sink& whole, int thr
                  sink_at(sink, range.begin, 0));
         } else {
             const Range range = split(n, kWordBits, threads, part);
-            columns(a, m, sink, range.begin, range.end);
+            columns(a, m, sink_at(sink, 0, range.begin), range.begin, range.end);
         }
     }
 }

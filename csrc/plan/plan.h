@@ -1,93 +1,60 @@
 // The native executor: the steps of a packed network over one arena.
 //
 // A plan is immutable: kernels chosen, weights repacked, buffers laid out once. A run works through the batch in tiles of
-// rows that fit the cache; each thread takes tiles of its own, or, when there are fewer rows than threads can share, the
-// threads split the columns of each layer. Scratch memory is kept in a pool, one arena per call under way: a call
-// allocates only when more calls run at once than ever before.
+// images that fit the cache; each thread takes tiles of its own, or, when there are fewer images than threads can share,
+// the threads split the rows or columns of each step. Scratch memory is kept in a pool, one arena per call under way: a
+// call allocates only when more calls run at once than ever before.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <string>
 #include <vector>
 
-#include "../panel.h"
-#include "gemm.h"
+#include "step.h"
 
 namespace featherbit {
 
-// Where the rows of a step come from and go to: the input, the output, or a buffer of the arena, by its index.
-constexpr int kFromInput = -1;
-constexpr int kToOutput = -1;
-
-enum class StepKind { pack_sign, quantize, product };
-
-// What a product does with its int32 results: threshold them to bits, scale them to the float32 output, or store them.
-enum class After { threshold, affine, keep };
-
-struct StepSpec {
-    StepKind kind = StepKind::product;
-    int from = kFromInput, to = kToOutput;
-    std::int64_t n = 0, k = 0;  // a row in and a row out, in elements; n = k for pack_sign and quantize
-    bool bytes_in = false;      // product: uint8 rows instead of bits
-    After after = After::threshold;
-    std::int64_t zero_point = 0;              // product of bytes: subtracted from every byte
-    const std::uint64_t* weights = nullptr;   // [n][words_per_row(k)]
-    const std::int32_t* thresholds = nullptr;  // [n]
-    const std::uint64_t* flips = nullptr;      // [words_per_row(n)]
-    const float* multiplier = nullptr;         // [n]
-    const float* addend = nullptr;             // [n]
-    bool fused = false;                        // affine with one rounding
-};
+// Memories by number: the input, the output, then the buffers of the arena.
+constexpr int kInput = 0, kOutput = 1, kFirstBuffer = 2;
 
 class Plan {
    public:
-    // Copies or repacks all that the specs point to. `buffer_row_bytes`: bytes of a row of each buffer.
-    Plan(const KernelTable* table, const std::vector<StepSpec>& specs, const std::vector<std::int64_t>& buffer_row_bytes,
-         std::int64_t input_row_bytes, std::int64_t output_row_bytes);
+    // row_bytes: what each memory takes for an image; the first two are the input and the output.
+    Plan(std::vector<std::unique_ptr<Step>> steps, std::vector<std::int64_t> row_bytes);
 
-    // Run `m` rows. `taps`: per step, null or where to copy the step's result rows; for a product followed by a threshold
-    // or an affine map, `acc_taps` receives the int32 results as well. Thread-safe; throws only std::bad_alloc.
-    void run(const void* input, std::int64_t m, void* output, int threads, void* const* taps,
-             std::int32_t* const* acc_taps) const;
+    // A copy of a memory's images, made after a step has run.
+    struct Tap {
+        std::size_t step;
+        int memory;
+        char* to;
+    };
 
-    std::int64_t steps() const { return static_cast<std::int64_t>(steps_.size()); }
-    std::int64_t panel_bytes() const { return panel_bytes_; }
-    std::int64_t input_row_bytes() const { return input_row_bytes_; }
-    std::int64_t output_row_bytes() const { return output_row_bytes_; }
-    std::int64_t row_bytes_out(std::int64_t step) const;  // bytes of a row that the step's tap receives
-    std::int64_t acc_row_bytes(std::int64_t step) const;  // bytes of a row of its int32 results; 0 if it has none
+    // Run `m` images. Thread-safe; throws only std::bad_alloc.
+    void run(const void* input, std::int64_t m, void* output, int threads, const std::vector<Tap>& taps = {}) const;
+
+    std::size_t steps() const { return steps_.size(); }
+    std::int64_t panel_bytes() const;
+    std::int64_t arena_bytes() const;  // of the memory that one thread takes for one image
+    const std::vector<std::int64_t>& row_bytes() const { return row_bytes_; }
 
    private:
-    struct Step {
-        StepSpec spec;
-        Product product{};
-        AlignedArray<std::uint32_t> panel1;
-        AlignedArray<std::uint64_t> panel8;
-        std::vector<std::int32_t> thresholds;  // padded to whole groups; the zero point folded in
-        std::vector<std::uint64_t> flips;
-        std::vector<std::int32_t> offset;  // [n]: zero_point * sum of the weights of the column
-        std::vector<float> multiplier, addend;
-    };
     struct Arena {
         std::vector<AlignedArray<char>> buffers;
-        AlignedArray<std::int32_t> acc;
-        std::int64_t rows = 0;  // 0: not yet allocated
+        std::vector<Scratch> scratch;  // of each thread
+        std::int64_t images = 0;       // 0: not yet allocated
     };
     class Lease;
+    struct Call;
 
-    void prepare(Step& step);
-    void run_tile(const char* input, std::int64_t m, char* output, Arena& arena, int threads, std::int64_t first_row,
-                  void* const* taps, std::int32_t* const* acc_taps) const;
-    void run_product(const Step& step, const char* from, std::int64_t m, char* to, Arena& arena, int threads,
-                     std::int32_t* acc_tap) const;
+    void run_tile(const Call& call, std::int64_t first, std::int64_t m, Arena& arena, int part, int parts) const;
+    void run_together(const Call& call, std::int64_t m, int threads) const;
+    void run_apart(const Call& call, std::int64_t m, int threads) const;
 
-    const KernelTable* table_;
-    std::vector<Step> steps_;
-    std::vector<std::int64_t> buffer_row_bytes_;
-    std::int64_t input_row_bytes_, output_row_bytes_;
-    std::int64_t tile_rows_ = 1, acc_row_bytes_ = 0, panel_bytes_ = 0;
+    std::vector<std::unique_ptr<Step>> steps_;
+    std::vector<std::int64_t> row_bytes_;
+    std::int64_t tile_images_ = 1, scratch_lanes_ = 0;
+    bool spatial_ = false;
     mutable std::mutex mutex_;
     mutable std::vector<std::unique_ptr<Arena>> free_arenas_;
 };

@@ -1,181 +1,195 @@
 """Turn a graph into the steps of a native plan.
 
-A `Linear` and the `Threshold` or `Affine` that reads it become one step, so that int32 sums never reach memory; if
-several ops read it, each gets a step of its own. `Flatten` costs nothing: rows are contiguous. Buffers are handed out
-in order and reused as soon as their last reader has run.
+Four passes, each over the result of the one before: choose a kernel for every product, group ops into steps, choose a
+storage for every value that is written (adding steps that copy one where a reader needs another form), and hand out
+buffers, which are reused as soon as their last reader has run. Then the native steps are built.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
-import numpy as np
-
-from ..bits import words_per_row
 from ..errors import GraphError
-from ..ir import Affine, Flatten, Graph, Input, Linear, Op, PackSign, QuantizeLinear, Threshold, ValueType
+from ..ir import Flatten, Graph, Op
 from ..kernels import _native
+from ._emit import emit
+from ._groups import Group, group_ops
+from ._needs import Need, choose_storage, group_needs, storage_in
+from ._products import ProductPlan, plan_products
+from ._storage import Form, Storage, form_of, make_storage
 
-FROM_INPUT = -1
-TO_OUTPUT = -1
+INPUT, OUTPUT, FIRST_BUFFER = 0, 1, 2
+_LINE_BYTES = 64
+Place = tuple[str, Form]
+"""A value in a form: the key of a storage."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One native step: the ops it runs, the value it reads and the one it writes."""
+    """One native step.
+
+    Args:
+        ops: the ops it runs, in order; none where it copies a value into another form.
+        reads: what it reads, in the order of its ops' inputs.
+        writes: what it writes, in the order of its ops.
+    """
 
     ops: tuple[Op, ...]
-    reads: str
-    writes: str
+    reads: tuple[Place, ...]
+    writes: tuple[Place, ...]
 
 
-@dataclass
+@dataclass(frozen=True)
 class NativePlan:
     """A native plan and what is needed to call it.
 
     Args:
         plan: the native object.
         steps: its steps, in order.
+        storage: where each value in a form lies while it is needed.
         aliases: each value that is another one seen differently (after `Flatten`), with the value it stands for.
+        products: what computes each product, by the name of its value.
+        output: storage of the graph's output.
+        row_bytes: what each memory takes for an image.
     """
 
     plan: _native.Plan
     steps: tuple[Step, ...]
-    aliases: dict[str, str]
+    storage: Mapping[Place, Storage]
+    aliases: Mapping[str, str]
+    products: Mapping[str, ProductPlan]
+    output: Storage
+    row_bytes: tuple[int, ...]
 
 
-def row_bytes(value: ValueType) -> int:
-    """Return the bytes of one row of a value as the native plan stores it.
-
-    Signs are packed, codes take a byte.
-    """
-    if value.is_sign:
-        return words_per_row(value.size) * 8
-    return value.size if value.is_unsigned else value.size * 4
-
-
-def make_plan(graph: Graph, isa: str) -> NativePlan:
+def make_plan(graph: Graph, isa: str, *, kernels: Mapping[str, str] | None = None, fuse: bool = True) -> NativePlan:
     """Plan a graph for one ISA.
 
+    Args:
+        graph: what to run.
+        isa: instruction set.
+        kernels: `"planes"` or `"bytes"` for the product of some layers, by path or value name; else by cost.
+        fuse: whether ops run together; without, every value is written to memory.
+
     Raises:
-        GraphError: the graph computes nothing, or holds an op that has no native step.
+        GraphError: the graph computes nothing, or `kernels` names no product or a kernel that it cannot have.
     """
-    aliases = _aliases(graph)
-    steps = _steps(graph, aliases)
-    output = _resolve(aliases, graph.output)
-    if output == graph.input.output:
+    if graph.output == graph.input.output:
         raise GraphError("the graph's output is its input: there is nothing to run")
-    buffers = _Buffers(steps, output)
-    specs = []
-    for index, step in enumerate(steps):
-        source = FROM_INPUT if step.reads == graph.input.output else buffers.place[step.reads]
-        specs.append(_SPECS[type(step.ops[0])](step.ops, source, buffers.target(index, graph.types), graph.types))
-        buffers.release(index)
-    native = _native.Plan(
-        isa, specs, buffers.row_bytes, row_bytes(graph.types[graph.input.output]), row_bytes(graph.types[output])
-    )
-    return NativePlan(native, steps, aliases)
-
-
-def _aliases(graph: Graph) -> dict[str, str]:
-    aliases: dict[str, str] = {}
-    for op in graph.ops:
-        if isinstance(op, Flatten):
-            aliases[op.output] = _resolve(aliases, op.inputs[0])
-    return aliases
-
-
-def _resolve(aliases: dict[str, str], name: str) -> str:
-    return aliases.get(name, name)
-
-
-def _steps(graph: Graph, aliases: dict[str, str]) -> tuple[Step, ...]:
-    linears = {op.output: op for op in graph.ops if isinstance(op, Linear)}
-    output = _resolve(aliases, graph.output)
-    steps = []
-    for op in graph.ops:
-        if isinstance(op, Input | Flatten):
-            continue
-        source = _resolve(aliases, op.inputs[0])
-        if isinstance(op, Linear):
-            if op.output == output:
-                steps.append(Step((op,), source, op.output))
-        elif source in linears:
-            linear = linears[source]
-            steps.append(Step((linear, op), _resolve(aliases, linear.inputs[0]), op.output))
-        elif type(op) in _SPECS:
-            steps.append(Step((op,), source, op.output))
-        else:
-            raise GraphError(f"{op.label}: there is no native step for it here")
-    return tuple(steps)
+    products = plan_products(graph, isa, kernels or {})
+    draft = _Draft(graph, group_ops(graph, fuse=fuse), products)
+    draft.write_steps()
+    storage, row_bytes = _assign(draft)
+    native = [emit(graph, isa, step.ops, step.reads, step.writes, storage, products) for step in draft.steps]
+    plan = _native.Plan(native, row_bytes)
+    output = storage[draft.output]
+    return NativePlan(plan, tuple(draft.steps), storage, draft.aliases, products, output, tuple(row_bytes))
 
 
 @dataclass
-class _Buffers:
-    """Which buffer of the arena holds each value, by the last step that reads it."""
+class _Draft:
+    """Steps and storages before buffers are handed out."""
 
-    steps: tuple[Step, ...]
-    output: str
-    row_bytes: list[int] = field(default_factory=list)
-    place: dict[str, int] = field(default_factory=dict)
-    _free: list[int] = field(default_factory=list)
+    graph: Graph
+    groups: tuple[Group, ...]
+    products: Mapping[str, ProductPlan]
+    steps: list[Step] = field(default_factory=list)
+    storage: dict[Place, Storage] = field(default_factory=dict)
+    primary: dict[str, Place] = field(default_factory=dict)
+    """The place that a value is first written to, or that of the value it is an alias of."""
+    aliases: dict[str, str] = field(default_factory=dict)
+    needs: dict[str, list[Need]] = field(default_factory=dict)
+    output: Place = ("", "lanes")
 
-    def target(self, index: int, types: Any) -> int:
-        value = self.steps[index].writes
-        if value == self.output:  # never read again: every value of a graph is used, and each op reads one
-            return TO_OUTPUT
-        size = row_bytes(types[value])
-        if not self._free:
-            self.row_bytes.append(0)
-            self._free.append(len(self.row_bytes) - 1)
-        buffer = self._free.pop()
-        self.row_bytes[buffer] = max(self.row_bytes[buffer], size)
-        self.place[value] = buffer
-        return buffer
+    def write_steps(self) -> None:
+        """Turn the groups into steps, with the copies that they need."""
+        graph, source = self.graph, self.graph.input.output
+        for group in self.groups:
+            for need in group_needs(group, self.products):
+                self.needs.setdefault(need.value, []).append(need)
+        self._write(source, make_storage(INPUT, graph.types[source], form_of(graph.types[source]), exact=True))
+        for group in self.groups:
+            self._write_step(group)
+        self.output = self.primary[graph.output]
+        if self.storage[self.output].memory != OUTPUT:  # the output is a view of another value
+            value = graph.types[graph.output]
+            self.storage[graph.output, "output"] = make_storage(OUTPUT, value, form_of(value), exact=True)  # type: ignore[index]
+            self.steps.append(Step((), (self.output,), ((graph.output, "output"),)))  # type: ignore[arg-type]
+            self.output = (graph.output, "output")  # type: ignore[assignment]
 
-    def release(self, index: int) -> None:
-        value = self.steps[index].reads
-        if value in self.place and all(step.reads != value for step in self.steps[index + 1 :]):
-            self._free.append(self.place[value])
+    def _write_step(self, group: Group) -> None:
+        head = group.ops[0]
+        if isinstance(head, Flatten) and self._alias(head):
+            return
+        reads = tuple(self._read(need) for need in group_needs(group, self.products))
+        for name in group.stores:
+            if name == self.graph.output:
+                value = self.graph.types[name]
+                self._write(name, make_storage(OUTPUT, value, form_of(value), exact=True))
+            else:
+                self._write(name, choose_storage(self.graph, name, self.needs))
+        self.steps.append(Step(group.ops, reads, tuple(self.primary[name] for name in group.stores)))
+
+    def _write(self, name: str, storage: Storage) -> None:
+        self.primary[name] = (name, storage.form)
+        self.storage[name, storage.form] = storage
+
+    def _read(self, need: Need) -> Place:
+        """Return a place that meets a need, copying the value where there is none."""
+        place = self.primary[need.value]
+        if need.met_by(self._view(need.value, place)):
+            return place
+        copy = (f"{need.value}!", need.form or place[1])  # no value has such a name
+        if copy not in self.storage:
+            self.storage[copy] = storage_in(self.graph, need.value, copy[1], self.needs[need.value])
+            self.steps.append(Step((), (place,), (copy,)))
+        return copy
+
+    def _view(self, name: str, place: Place) -> Storage:
+        return view(self.graph, name, self.storage[place])
+
+    def _alias(self, op: Flatten) -> bool:
+        """Let a flattened value be the same memory, if its pixels have no gaps."""
+        place = self.primary[op.inputs[0]]
+        source = self.storage[place]
+        flat = view(self.graph, op.output, source)
+        if op.output == self.graph.output or not source.is_dense or flat.image_bytes != source.image_bytes:
+            return False
+        self.primary[op.output] = place
+        self.aliases[op.output] = self.aliases.get(op.inputs[0], op.inputs[0])
+        return True
 
 
-def _product(ops: tuple[Op, ...], source: int, target: int, types: Any) -> _native.StepSpec:
-    linear = ops[0]
-    assert isinstance(linear, Linear)
-    bytes_in = not types[linear.inputs[0]].is_sign
-    spec = _native.product_step(
-        source,
-        target,
-        np.ascontiguousarray(linear.weight),
-        k=linear.in_features,
-        bytes_in=bytes_in,
-        zero_point=linear.zero_point,
-    )
-    for op in ops[1:]:
-        if isinstance(op, Threshold):
-            spec.then_threshold(op.thresholds, op.flips)
-        elif isinstance(op, Affine):
-            spec.then_affine(op.multiplier, op.addend, op.fused)
-        else:
-            raise GraphError(f"{op.label}: there is no native step for it after a Linear")
-    return spec
+def view(graph: Graph, name: str, storage: Storage) -> Storage:
+    """Return a storage as the value `name` sees it: its own, or that of the value it is an alias of."""
+    value = graph.types[name]
+    if value.size == storage.height * storage.width * storage.channels and len(value.shape) != 3 and storage.height > 0:
+        if storage.height == storage.width == 1:
+            return storage
+        return replace(make_storage(storage.memory, value, storage.form, exact=True), sign=storage.sign)
+    return storage
 
 
-def _pack_sign(ops: tuple[Op, ...], source: int, target: int, types: Any) -> _native.StepSpec:
-    return _native.pack_sign_step(source, target, types[ops[0].output].size)
-
-
-def _quantize(ops: tuple[Op, ...], source: int, target: int, types: Any) -> _native.StepSpec:
-    op = ops[0]
-    if not isinstance(op, QuantizeLinear) or op.bits != 8:
-        raise GraphError(f"{op.label}: only 8 bits have a native step")
-    return _native.quantize_step(source, target, types[op.output].size)
-
-
-_SPECS: dict[type[Op], Callable[[tuple[Op, ...], int, int, Any], _native.StepSpec]] = {
-    Linear: _product,
-    PackSign: _pack_sign,
-    QuantizeLinear: _quantize,
-}
+def _assign(draft: _Draft) -> tuple[dict[Place, Storage], list[int]]:
+    """Give each place a memory, and each memory a size."""
+    last = {place: index for index, step in enumerate(draft.steps) for place in (*step.writes, *step.reads)}
+    storage = dict(draft.storage)
+    sizes = [storage[draft.graph.input.output, form_of(draft.graph.types[draft.graph.input.output])].image_bytes, 0]
+    free: list[int] = []
+    for index, step in enumerate(draft.steps):
+        for place in step.writes:
+            if storage[place].memory == OUTPUT:
+                continue
+            if not free:
+                sizes.append(0)
+                free.append(len(sizes) - 1)
+            memory = free.pop()
+            storage[place] = replace(storage[place], memory=memory)
+            lines = -(-storage[place].image_bytes // _LINE_BYTES)
+            sizes[memory] = max(sizes[memory], lines * _LINE_BYTES)
+        for place in {*step.reads, *step.writes}:
+            if last[place] == index and storage[place].memory >= FIRST_BUFFER:
+                free.append(storage[place].memory)
+    sizes[OUTPUT] = storage[draft.output].image_bytes
+    return storage, sizes

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bits import unpack_sign, words_per_row
 from ..errors import InputError
-from ..ir import Graph, Linear, ValueType, load
+from ..ir import Graph, load
 from ..kernels import MAX_THREADS, aligned_empty, resolve_isa
 from ._explain import LayerRow, explain
-from ._plan import make_plan
+from ._plan import NativePlan, make_plan
+from ._storage import Storage
 
 
 class Session:
@@ -27,19 +28,28 @@ class Session:
         graph: a `Graph`, or the path of a packed file.
         isa: instruction set; None is the best one, or what `FEATHERBIT_FORCE_ISA` names.
         threads: threads of each call, unless the call says otherwise.
+        kernels: `"planes"` or `"bytes"` for products of some layers, by path or value name; the rest are chosen by cost.
 
     Raises:
         FileError: the file is missing or wrong.
-        GraphError: the graph cannot be planned.
+        GraphError: the graph cannot be planned, or not with these kernels.
         KernelError: the ISA is unknown or not available.
         InputError: threads is not a positive integer.
     """
 
-    def __init__(self, graph: Graph | str | os.PathLike[str], *, isa: str | None = None, threads: int = 1) -> None:
+    def __init__(
+        self,
+        graph: Graph | str | os.PathLike[str],
+        *,
+        isa: str | None = None,
+        threads: int = 1,
+        kernels: Mapping[str, str] | None = None,
+    ) -> None:
         self.graph = graph if isinstance(graph, Graph) else load(Path(graph))
         self.isa = resolve_isa(isa)
         self.threads = _check_threads(threads)
-        self._native = make_plan(self.graph, self.isa)
+        self._kernels = dict(kernels or {})
+        self._native = make_plan(self.graph, self.isa, kernels=self._kernels)
         self._input = self.graph.types[self.graph.input.output]
         self._output = self.graph.types[self.graph.output]
         self._dtype = np.dtype(self.graph.input.dtype)
@@ -65,8 +75,8 @@ class Session:
         return self._native.plan.panel_bytes
 
     def explain(self) -> tuple[LayerRow, ...]:
-        """Return one row per layer: formats, shape, operations, bytes, kernel."""
-        return explain(self.graph, self.isa)
+        """Return one row per layer: formats, shape, operations, bytes, kernel and why."""
+        return explain(self.graph, self.isa, plan=self._native)
 
     def run(self, x: NDArray[Any], *, threads: int | None = None) -> NDArray[Any]:
         """Compute the network's output.
@@ -84,9 +94,9 @@ class Session:
         """
         x = self._check(x)
         threads = self.threads if threads is None else _check_threads(threads)
-        output = _storage(self._output, len(x))
-        self._native.plan.run(x, output, len(x), threads)
-        return _unpack(output, self._output)
+        output = self._memory(self._native.output, len(x))
+        self._native.plan.run(x, output, len(x), threads, [])
+        return self._native.output.unpack(output, self._output)
 
     __call__ = run
 
@@ -109,8 +119,8 @@ class Session:
     def trace(self, x: NDArray[Any], *, threads: int | None = None) -> dict[str, NDArray[Any]]:
         """Compute every value with the native kernels, to compare with the trained one.
 
-        The bits come from the same fused steps that `run` takes; the int32 sums that those steps keep in registers are
-        computed once more by the same kernels.
+        Values that `run` writes to memory come from the same steps; those that it never writes, such as sums that are
+        thresholded at once, come from a second plan of the same kernels with a step for each op.
 
         Args:
             x: as for `run`.
@@ -124,18 +134,39 @@ class Session:
         """
         x = self._check(x)
         threads = self.threads if threads is None else _check_threads(threads)
-        native, types = self._native, self.graph.types
-        stored = {step.writes: _storage(types[step.writes], len(x)) for step in native.steps}
-        linears = [step.ops[0].output if isinstance(step.ops[0], Linear) else None for step in native.steps]
-        sums = {name: _storage(types[name], len(x)) for name in linears if name is not None}
-        output = _storage(self._output, len(x))
-        taps = [stored[step.writes] for step in native.steps]
-        native.plan.trace(x, output, len(x), threads, taps, [None if name is None else sums[name] for name in linears])
-        values = {self.graph.input.output: x} | {name: _unpack(array, types[name]) for name, array in stored.items()}
-        values |= sums
-        for name, source in native.aliases.items():
-            values[name] = values[source].reshape(len(x), *types[name].shape)
-        return {name: values[name] for name in types}
+        apart = make_plan(self.graph, self.isa, kernels=self._kernels, fuse=False)
+        values = {self.graph.input.output: x}
+        for plan in (apart, self._native):
+            values |= self._traced(plan, x, threads)
+        return {name: values[name] for name in self.graph.types}
+
+    def _traced(self, plan: NativePlan, x: NDArray[Any], threads: int) -> dict[str, NDArray[Any]]:
+        """Run a plan and return every value that it writes."""
+        types = self.graph.types
+        taps = [
+            (index, place)
+            for index, step in enumerate(plan.steps)
+            for place in step.writes
+            if place[0] in types  # not a copy
+        ]
+        raw = {place: self._memory(plan.storage[place], len(x), plan.row_bytes) for _, place in taps}
+        output = self._memory(plan.output, len(x))
+        native = [(index, plan.storage[place].memory, raw[place]) for index, place in taps]
+        plan.plan.run(x, output, len(x), threads, native)
+        values = {}
+        for _, place in taps:
+            storage = plan.storage[place]
+            values[place[0]] = storage.unpack(raw[place][:, : storage.image_bytes], types[place[0]])
+        for name, source in plan.aliases.items():
+            if source in values:
+                values[name] = values[source].reshape(len(x), *types[name].shape)
+        return values
+
+    @staticmethod
+    def _memory(storage: Storage, batch: int, row_bytes: Sequence[int] | None = None) -> NDArray[np.uint8]:
+        """Return memory for the images of a storage, or for all that its buffer holds."""
+        size = storage.image_bytes if row_bytes is None else row_bytes[storage.memory]
+        return aligned_empty((batch, size), np.uint8)
 
     def _check(self, x: NDArray[Any]) -> NDArray[Any]:
         if not isinstance(x, np.ndarray) or x.dtype != self._dtype:
@@ -147,21 +178,6 @@ class Session:
         if x.dtype.kind == "f" and np.isnan(x).any():
             raise InputError("the input holds NaN, which has no sign and no code; remove it first")
         return np.ascontiguousarray(x)
-
-
-def _storage(value: ValueType, batch: int) -> NDArray[Any]:
-    """Return memory for a value as the native plan stores it: signs as words, the rest as it is."""
-    if value.is_sign:
-        return aligned_empty((batch, words_per_row(value.size)), np.uint64)
-    if value.is_unsigned:
-        return aligned_empty((batch, *value.shape), np.uint8)
-    return aligned_empty((batch, *value.shape), str(value.element))
-
-
-def _unpack(stored: NDArray[Any], value: ValueType) -> NDArray[Any]:
-    if not value.is_sign:
-        return stored
-    return unpack_sign(stored, value.size).reshape(len(stored), *value.shape)  # [B, W] -> [B, *shape]
 
 
 def _check_threads(threads: int) -> int:

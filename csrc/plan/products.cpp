@@ -1,0 +1,170 @@
+// The two producers that multiply.
+#include <algorithm>
+#include <cstring>
+
+#include "producer.h"
+
+namespace featherbit {
+namespace {
+
+std::int32_t saturate(std::int64_t value) {
+    return static_cast<std::int32_t>(std::clamp<std::int64_t>(value, INT32_MIN, INT32_MAX));
+}
+
+}  // namespace
+
+DenseProduct::DenseProduct(const KernelTable* table, int memory, const Weights& weights, bool bytes,
+                           std::int64_t zero_point)
+    : table_(table), memory_(memory), product_{table, weights.n, weights.k()} {
+    if (bytes) {
+        panel8_ = make_panel_u8(weights.words, weights.n, weights.k());
+        product_.panel8 = panel8_.get();
+        weight_bytes_ = groups_of(weights.n) * quads_of(weights.k()) * 8;
+    } else {
+        panel1_ = make_panel_u1(weights.words, weights.n, weights.k());
+        product_.panel1 = panel1_.get();
+        weight_bytes_ = groups_of(weights.n) * words_per_row(weights.k()) * 2 * kGroup * 4;
+    }
+    // sum (a - zero_point) * w = sum a * w - zero_point * sum w: the second term is a constant of the column.
+    for (std::int64_t i = 0; i < weights.n; ++i) offset_.push_back(saturate(zero_point * weights.sum(i)));
+}
+
+const void* DenseProduct::row(char* const* memory, std::int64_t first) const {
+    return memory[memory_] + first * row_bytes_;
+}
+
+void DenseProduct::fill(char* const* memory, const Part& part, const Block& block) const {
+    Sink sink;
+    sink.acc = block.at;
+    sink.acc_stride = block.stride;
+    product_.columns(row(memory, part.first), part.m, sink, part.column, part.column + part.n);
+    if (panel8_ == nullptr) return;
+    for (std::int64_t i = 0; i < part.m; ++i)
+        for (std::int64_t k = 0; k < part.n; ++k)
+            block.at[i * block.stride + k] -= offset_[static_cast<std::size_t>(part.column + k)];
+}
+
+void DenseProduct::fill_bits(char* const* memory, const Part& part, const std::int32_t* thresholds,
+                             const std::uint64_t* flips, char* to, std::int64_t to_row_bytes) const {
+    Sink sink;
+    sink.thresholds = thresholds + part.column;
+    sink.flips = flips + part.column / kWordBits;
+    sink.bits = reinterpret_cast<std::uint64_t*>(to + part.first * to_row_bytes) + part.column / kWordBits;
+    sink.bits_stride = to_row_bytes / 8;
+    product_.columns(row(memory, part.first), part.m, sink, part.column, part.column + part.n);
+}
+
+std::vector<std::int32_t> DenseProduct::fold(const std::int32_t* thresholds) const {
+    std::vector<std::int32_t> folded(static_cast<std::size_t>(groups_of(product_.n) * kGroup), 0);
+    for (std::int64_t i = 0; i < product_.n; ++i) {
+        // The extremes mean always and never: they stay what they are.
+        const bool extreme = thresholds[i] == INT32_MIN || thresholds[i] == INT32_MAX;
+        const std::int64_t shifted = std::int64_t{thresholds[i]} + offset_[static_cast<std::size_t>(i)];
+        folded[static_cast<std::size_t>(i)] = saturate(extreme ? thresholds[i] : shifted);
+    }
+    return folded;
+}
+
+void DenseProduct::repeat_rows(std::int64_t, const std::vector<std::int64_t>& row_bytes) {
+    row_bytes_ = row_bytes[static_cast<std::size_t>(memory_)];
+    product_.stride = panel1_ != nullptr ? row_bytes_ / 8 : row_bytes_;
+}
+
+GatherProduct::GatherProduct(const KernelTable* table, Form kernel, Activations activations, const Weights& weights,
+                             std::int64_t groups)
+    : table_(table),
+      kernel_(kernel),
+      activations_(std::move(activations)),
+      groups_(kernel == Form::lanes ? 1 : groups),
+      n_(weights.n),
+      group_n_(weights.n / groups_),
+      wide_(2 * activations_.largest * weights.largest() > 32767) {
+    base_.resize(static_cast<std::size_t>(groups_));
+    for (std::int64_t i = 0; i < n_; ++i)
+        base_[static_cast<std::size_t>(i / group_n_)].push_back(
+            static_cast<std::int32_t>(-activations_.zero_point * weights.sum(i)));
+    if (kernel == Form::bits) {
+        prepare_bits(weights);
+    } else if (kernel == Form::bytes) {
+        panel_group_size_ = weights.taps * quads_of(weights.c) * kGroup;
+        for (std::int64_t group = 0; group < groups_; ++group)
+            panels_.push_back(make_panel_bytes(weights, group * group_n_, group_n_));
+        weight_bytes_ = groups_ * groups_of(group_n_) * panel_group_size_ * 4;
+    } else {
+        const std::int64_t padded = groups_of(n_) * kGroup;
+        depthwise_.resize(static_cast<std::size_t>(weights.taps * padded));
+        for (std::int64_t i = 0; i < n_; ++i)
+            for (std::int64_t tap = 0; tap < weights.taps; ++tap)
+                depthwise_[static_cast<std::size_t>(tap * padded + i)] = weights.at(i, tap);
+        weight_bytes_ = weights.taps * padded * 4;
+    }
+    for (auto& base : base_) base.resize(static_cast<std::size_t>(groups_of(group_n_) * kGroup), 0);
+}
+
+// Each pair of planes adds coefficient * popcount; the rest is a constant of the column.
+//   weights sum 2^i (2 b - 1), activation bit a: XOR, since a * (2 b - 1) = b - (a ^ b), and (2 a - 1)(2 b - 1) = 1 - 2 (a ^ b)
+//   weights in two's complement: AND, since a * b = (a & b), and (2 a - 1) * b = 2 (a & b) - b
+void GatherProduct::prepare_bits(const Weights& weights) {
+    panel_group_size_ = weights.taps * words_per_row(weights.c) * 2 * kGroup;
+    const bool signs = weights.encoding == Encoding::sign;
+    for (std::int64_t plane = 0; plane < weights.planes; ++plane) {
+        const std::int32_t value = signs ? 1 << plane : weights.plane_value(plane);
+        for (std::int64_t group = 0; group < groups_; ++group)
+            panels_.push_back(make_panel_bits(weights, plane, group * group_n_, group_n_));
+        for (std::int64_t p = 0; p < activations_.planes; ++p) {
+            const std::int32_t doubled = activations_.sign ? 2 : 1 << p;
+            passes_.push_back({plane, p, signs ? BitOp::exclusive_or : BitOp::conjunction,
+                               signs ? -value * doubled : value * doubled});
+            for (std::int64_t i = 0; i < n_; ++i) {
+                const std::int64_t set = weights.bits_set(plane, i);
+                std::int64_t constant = signs ? (activations_.sign ? value * weights.k() : value * doubled * set)
+                                              : (activations_.sign ? -value * set : 0);
+                base_[static_cast<std::size_t>(i / group_n_)][static_cast<std::size_t>(i % group_n_)] +=
+                    static_cast<std::int32_t>(constant);
+            }
+        }
+    }
+    weight_bytes_ = static_cast<std::int64_t>(panels_.size()) * groups_of(group_n_) * panel_group_size_ * 4;
+}
+
+void GatherProduct::repeat_rows(std::int64_t rows, const std::vector<std::int64_t>& row_bytes) {
+    repeat_row(activations_.rows, rows, row_bytes[static_cast<std::size_t>(activations_.memory)]);
+}
+
+void GatherProduct::fill_group(const Gather& whole, std::int64_t group, std::int64_t column, std::int64_t n,
+                               const Block& block) const {
+    const std::int32_t* base = base_[static_cast<std::size_t>(group)].data() + column;
+    const std::int64_t panel_offset = column / kGroup * panel_group_size_;
+    const auto panel_of = [&](std::int64_t plane) {
+        return panels_[static_cast<std::size_t>(plane * groups_ + group)].get() + panel_offset;
+    };
+    if (kernel_ == Form::bytes) return table_->conv_u8s8(whole, panel_of(0), groups_of(n), wide_, base, block);
+    bool first = true;
+    for (const Pass& pass : passes_) {
+        Gather gather = whole;
+        gather.a += pass.activation_plane * activations_.plane_bytes;
+        table_->conv_u1(gather, panel_of(pass.panel), groups_of(n), pass.op, pass.coefficient, first ? base : nullptr,
+                        block);
+        first = false;
+    }
+}
+
+void GatherProduct::fill(char* const* memory, const Part& part, const Block& block) const {
+    Gather gather;
+    gather.a = memory[activations_.memory];
+    gather.rows = activations_.rows.data() + part.first;
+    gather.m = part.m;
+    gather.runs = activations_.runs.data();
+    gather.run_count = static_cast<std::int64_t>(activations_.runs.size());
+    gather.run_length = activations_.run_length;
+    if (kernel_ == Form::lanes) return table_->depthwise_u8(gather, depthwise_.data(), n_, base_[0].data(), block);
+    if (groups_ == 1) return fill_group(gather, 0, part.column, part.n, block);
+    // Groups in ascending order: the lanes that a group writes past its columns are overwritten by the next one.
+    for (std::int64_t group = 0; group < groups_; ++group) {
+        const Block columns{block.at + group * group_n_, block.stride};
+        fill_group(gather, group, 0, group_n_, columns);
+        gather.a += activations_.group_bytes;
+    }
+}
+
+}  // namespace featherbit

@@ -1,0 +1,209 @@
+#include "step.h"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+
+namespace featherbit {
+namespace {
+
+// Lanes of a block: 128 KiB, a part of the second-level cache.
+constexpr std::int64_t kBlockLanes = 32768;
+constexpr std::int64_t kTileRows = 8;       // rows of the largest tile of a product
+constexpr std::int64_t kRowsPerThread = 16;  // fewer, and columns are split instead
+
+}  // namespace
+
+std::int64_t Step::block_rows() const {
+    const std::int64_t unit = std::lcm(unit_, kTileRows);
+    return std::max(unit, kBlockLanes / block_stride() / unit * unit);
+}
+
+TileOp& Step::append(TileOpKind kind) {
+    ops_.emplace_back();
+    ops_.back().kind = kind;
+    return ops_.back();
+}
+
+// values: [rows][n] at `stride`, `next` from column to column.
+const std::int32_t* Step::keep(const std::int32_t* values, std::int64_t rows, std::int64_t stride, std::int64_t next) {
+    auto padded_values = std::make_unique<std::int32_t[]>(static_cast<std::size_t>(rows * padded()));
+    for (std::int64_t row = 0; row < rows; ++row)
+        for (std::int64_t i = 0; i < n_; ++i) padded_values[static_cast<std::size_t>(row * padded() + i)] = values[row * stride + i * next];
+    arrays_.integers.push_back(std::move(padded_values));
+    return arrays_.integers.back().get();
+}
+
+const float* Step::keep(const float* values) {
+    auto padded_values = std::make_unique<float[]>(static_cast<std::size_t>(padded()));
+    std::copy(values, values + n_, padded_values.get());
+    arrays_.reals.push_back(std::move(padded_values));
+    return arrays_.reals.back().get();
+}
+
+const std::int32_t* Step::keep_flips(const std::uint64_t* flips) {
+    std::vector<std::int32_t> masks(static_cast<std::size_t>(n_));
+    for (std::int64_t i = 0; i < n_; ++i)
+        masks[static_cast<std::size_t>(i)] = -static_cast<std::int32_t>(flips[i / kWordBits] >> (i % kWordBits) & 1u);
+    return keep(masks.data(), 1, n_, 1);
+}
+
+const std::vector<std::int64_t>& Step::keep(std::vector<std::int64_t> rows, int memory) {
+    arrays_.rows.push_back(std::make_unique<std::vector<std::int64_t>>(std::move(rows)));
+    row_memory_.push_back(memory);
+    return *arrays_.rows.back();
+}
+
+void Step::correct(const std::int32_t* corrections, std::int64_t classes, std::vector<std::uint16_t> row_class) {
+    arrays_.row_class = std::move(row_class);
+    TileOp& op = append(TileOpKind::correct);
+    op.integers = keep(corrections, classes, n_, 1);
+    op.integers_stride = padded();
+    op.row_class = arrays_.row_class.data();
+}
+
+void Step::max_rows(std::int64_t count) {
+    append(TileOpKind::max_rows).count = count;
+    unit_ = count;
+}
+
+void Step::affine(const float* multiplier, const float* addend, bool fused, bool from_integers) {
+    TileOp& op = append(from_integers ? TileOpKind::affine : TileOpKind::affine_real);
+    op.reals = keep(multiplier);
+    op.more_reals = keep(addend);
+    op.fused = fused;
+}
+
+void Step::add(int memory, std::vector<std::int64_t> rows, std::int32_t mine, std::int32_t other, std::int32_t shift) {
+    TileOp& op = append(TileOpKind::add);
+    op.low = mine;
+    op.high = other;
+    op.shift = shift;
+    op.memory = memory;
+    op.rows = keep(std::move(rows), memory).data();
+}
+
+void Step::add_real(int memory, std::vector<std::int64_t> rows) {
+    TileOp& op = append(TileOpKind::add_real);
+    op.memory = memory;
+    op.rows = keep(std::move(rows), memory).data();
+}
+
+void Step::prelu(const float* slope) { append(TileOpKind::prelu).reals = keep(slope); }
+
+void Step::clamp(float low, float high) {
+    TileOp& op = append(TileOpKind::clamp);
+    op.real_low = low;
+    op.real_high = high;
+}
+
+void Step::threshold(const std::int32_t* thresholds, const std::uint64_t* flips) {
+    arrays_.flips.assign(flips, flips + words_per_row(n_));
+    TileOp& op = append(TileOpKind::threshold);
+    op.integers = keep(thresholds, 1, n_, 1);
+    op.flips = keep_flips(flips);
+}
+
+void Step::count(const std::int32_t* thresholds, std::int64_t levels, const std::uint64_t* flips) {
+    TileOp& op = append(TileOpKind::count);
+    op.integers = keep(thresholds, levels, 1, levels);
+    op.integers_stride = padded();
+    op.count = levels;
+    op.flips = keep_flips(flips);
+}
+
+void Step::count_by_line(const std::int32_t* thresholds, std::int64_t levels, const std::uint64_t* flips,
+                         const float* multiplier, const float* addend) {
+    count(thresholds, levels, flips);
+    ops_.back().kind = TileOpKind::line;
+    ops_.back().reals = keep(multiplier);
+    ops_.back().more_reals = keep(addend);
+}
+
+void Step::quantize(float step, std::int32_t low, std::int32_t high) {
+    TileOp& op = append(TileOpKind::quantize);
+    op.real_low = step;
+    op.low = low;
+    op.high = high;
+}
+
+void Step::sign_real() { append(TileOpKind::sign_real); }
+
+void Step::store(Form form, int memory, std::vector<std::int64_t> rows, std::int64_t planes, std::int64_t plane_bytes,
+                 std::int64_t pixel_bytes, std::int32_t shift) {
+    constexpr TileOpKind kinds[] = {TileOpKind::store_bits, TileOpKind::store_planes, TileOpKind::store_bytes,
+                                    TileOpKind::store_lanes};
+    TileOp& op = append(kinds[static_cast<int>(form)]);
+    op.count = planes;
+    op.plane_bytes = plane_bytes;
+    op.pixel_bytes = pixel_bytes;
+    op.shift = shift;
+    op.memory = memory;
+    op.rows = keep(std::move(rows), memory).data();
+}
+
+// A dense product of one bit weights whose thresholded bits are all that is stored.
+bool Step::straight_to_bits() const {
+    return rows_ == 1 && borders_.empty() && ops_.size() == 2 && ops_[0].kind == TileOpKind::threshold &&
+           ops_[1].kind == TileOpKind::store_bits && dynamic_cast<DenseProduct*>(producer_.get()) != nullptr;
+}
+
+void Step::finish(std::int64_t tile_images, const std::vector<std::int64_t>& row_bytes) {
+    if (rows_ > 1) return;
+    producer_->repeat_rows(tile_images, row_bytes);
+    for (std::size_t i = 0; i < arrays_.rows.size(); ++i) {
+        const std::int64_t* before = arrays_.rows[i]->data();
+        repeat_row(*arrays_.rows[i], tile_images, row_bytes[static_cast<std::size_t>(row_memory_[i])]);
+        for (TileOp& op : ops_)
+            if (op.rows == before) op.rows = arrays_.rows[i]->data();
+    }
+    if (!straight_to_bits()) return;
+    dense_ = static_cast<DenseProduct*>(producer_.get());
+    folded_ = dense_->fold(ops_[0].integers);
+    stored_row_bytes_ = row_bytes[static_cast<std::size_t>(ops_[1].memory)];
+}
+
+void Step::write_borders(char* const* memory) const {
+    for (const Border& border : borders_)
+        for (const BorderRun& run : border.runs)
+            std::memset(memory[border.memory] + run.begin, border.value, static_cast<std::size_t>(run.bytes));
+}
+
+void Step::run_rows(char* const* memory, const Part& part, Scratch& scratch) const {
+    if (dense_ != nullptr) {
+        const TileOp& to = ops_[1];
+        return dense_->fill_bits(memory, part, folded_.data(), arrays_.flips.data(), memory[to.memory] + to.rows[0],
+                                 stored_row_bytes_);
+    }
+    const Block block{scratch.lanes.get(), block_stride()};
+    const std::int64_t most = block_rows();
+    for (std::int64_t row = 0; row < part.m; row += most) {
+        const Part rows{part.first + row, std::min(most, part.m - row), part.column, part.n};
+        producer_->fill(memory, rows, block);
+        for (std::int64_t i = 0; part.n % kGroup != 0 && i < rows.m; ++i)  // lanes past the columns hold a number
+            std::memset(block.at + i * block.stride + part.n, 0, static_cast<std::size_t>(kGroup - part.n % kGroup) * 4);
+        const Tile tile{block, rows.first, rows.m, part.column, part.n, part.column + part.n == n_, memory};
+        table_->tile(ops_.data(), static_cast<std::int64_t>(ops_.size()), tile);
+    }
+}
+
+void Step::run(char* const* memory, const std::vector<std::int64_t>& row_bytes, std::int64_t images, int part, int parts,
+               Scratch& scratch) const {
+    const std::int64_t calls = rows_ == 1 ? 1 : images, rows = rows_ == 1 ? images : rows_;
+    Range row_range{0, rows}, column_range{0, n_};
+    if (rows < kRowsPerThread * parts && producer_->splits_columns()) {
+        column_range = split(n_, kWordBits, parts, part);
+    } else {
+        row_range = split(rows, std::lcm(unit_, std::int64_t{4}), parts, part);
+    }
+    const Part mine{row_range.begin, row_range.end - row_range.begin, column_range.begin,
+                    column_range.end - column_range.begin};
+    std::copy(memory, memory + row_bytes.size(), scratch.memory.begin());
+    for (std::int64_t call = 0; call < calls; ++call) {
+        if (part == 0) write_borders(scratch.memory.data());
+        if (mine.m > 0 && mine.n > 0) run_rows(scratch.memory.data(), mine, scratch);
+        for (std::size_t i = 0; i < row_bytes.size(); ++i) scratch.memory[i] += row_bytes[i];
+    }
+}
+
+}  // namespace featherbit

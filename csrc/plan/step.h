@@ -1,0 +1,98 @@
+// One step of a plan: a producer, the tile ops that follow it, and the borders of the values it stores.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "producer.h"
+
+namespace featherbit {
+
+// A run of bytes around a stored image that stands for its padding.
+struct BorderRun {
+    std::int64_t begin, bytes;
+};
+struct Border {
+    int memory = 0;
+    int value = 0;  // of each byte
+    std::vector<BorderRun> runs;
+};
+
+// Scratch memory of one thread.
+struct Scratch {
+    AlignedArray<std::int32_t> lanes;
+    std::vector<char*> base, memory;  // where each memory begins, for the tile and for the image at hand
+};
+
+class Step {
+   public:
+    // rows: pixels of an image before pooling; n: columns.
+    Step(const KernelTable* table, std::int64_t rows, std::int64_t n) : table_(table), rows_(rows), n_(n) {}
+
+    void produce(std::unique_ptr<Producer> producer) { producer_ = std::move(producer); }
+
+    // Parameters are copied, and padded to whole groups of columns.
+    void correct(const std::int32_t* corrections, std::int64_t classes, std::vector<std::uint16_t> row_class);
+    void max_rows(std::int64_t count);
+    void affine(const float* multiplier, const float* addend, bool fused, bool from_integers);
+    void add(int memory, std::vector<std::int64_t> rows, std::int32_t mine, std::int32_t other, std::int32_t shift);
+    void add_real(int memory, std::vector<std::int64_t> rows);
+    void prelu(const float* slope);
+    void clamp(float low, float high);
+    void threshold(const std::int32_t* thresholds, const std::uint64_t* flips);
+    void count(const std::int32_t* thresholds, std::int64_t levels, const std::uint64_t* flips);  // [n][levels]
+    // The same by a line, see TileOpKind::line.
+    void count_by_line(const std::int32_t* thresholds, std::int64_t levels, const std::uint64_t* flips,
+                       const float* multiplier, const float* addend);
+    void quantize(float step, std::int32_t low, std::int32_t high);
+    void sign_real();
+    void store(Form form, int memory, std::vector<std::int64_t> rows, std::int64_t planes, std::int64_t plane_bytes,
+               std::int64_t pixel_bytes, std::int32_t shift);
+    void border(Border border) { borders_.push_back(std::move(border)); }
+
+    // Called once, when every memory's bytes for an image are known.
+    void finish(std::int64_t tile_images, const std::vector<std::int64_t>& row_bytes);
+
+    // Run `images` images as part `part` of `parts`. `memory`: the start of each memory for the first of them.
+    void run(char* const* memory, const std::vector<std::int64_t>& row_bytes, std::int64_t images, int part, int parts,
+             Scratch& scratch) const;
+
+    std::int64_t scratch_lanes() const { return block_rows() * block_stride(); }
+    std::int64_t weight_bytes() const { return producer_->weight_bytes(); }
+    bool spatial() const { return rows_ > 1; }
+
+   private:
+    // Parameters by column, moved with the step but never copied: ops point into them.
+    struct Arrays {
+        std::vector<std::unique_ptr<std::int32_t[]>> integers;
+        std::vector<std::unique_ptr<float[]>> reals;
+        std::vector<std::unique_ptr<std::vector<std::int64_t>>> rows;
+        std::vector<std::uint16_t> row_class;
+        std::vector<std::uint64_t> flips;
+    };
+    std::int64_t padded() const { return groups_of(n_) * kGroup; }
+    std::int64_t block_stride() const { return padded() + kGroup; }  // the last group of filters may write past its own
+    std::int64_t block_rows() const;
+    const std::int32_t* keep(const std::int32_t* values, std::int64_t rows, std::int64_t stride, std::int64_t next);
+    const float* keep(const float* values);
+    const std::int32_t* keep_flips(const std::uint64_t* flips);
+    const std::vector<std::int64_t>& keep(std::vector<std::int64_t> rows, int memory);
+    TileOp& append(TileOpKind kind);
+    void run_rows(char* const* memory, const Part& part, Scratch& scratch) const;
+    void write_borders(char* const* memory) const;
+    bool straight_to_bits() const;
+
+    const KernelTable* table_;
+    std::int64_t rows_, n_, unit_ = 1;  // unit: rows that become one
+    std::unique_ptr<Producer> producer_;
+    DenseProduct* dense_ = nullptr;      // set where the step writes bits straight from the product
+    std::vector<std::int32_t> folded_;
+    std::int64_t stored_row_bytes_ = 0;
+    std::vector<TileOp> ops_;
+    std::vector<int> row_memory_;        // of each entry of arrays_.rows
+    std::vector<Border> borders_;
+    Arrays arrays_;
+};
+
+}  // namespace featherbit

@@ -1,0 +1,99 @@
+#include "weights.h"
+
+#include <cstring>
+
+namespace featherbit {
+namespace {
+
+// `count` bits of a row from bit `begin` on, count <= 64.
+std::uint64_t bits_at(const std::uint64_t* row, std::int64_t begin, std::int64_t count) {
+    const std::int64_t word = begin / kWordBits, shift = begin % kWordBits;
+    std::uint64_t bits = row[word] >> shift;
+    if (shift != 0 && shift + count > kWordBits) bits |= row[word + 1] << (kWordBits - shift);
+    return count == kWordBits ? bits : bits & ((std::uint64_t{1} << count) - 1);
+}
+
+std::int64_t count_bits(const std::uint64_t* row, std::int64_t begin, std::int64_t count) {
+    std::int64_t set = 0;
+    for (std::int64_t i = 0; i < count; i += kWordBits)
+        set += __builtin_popcountll(bits_at(row, begin + i, count - i < kWordBits ? count - i : kWordBits));
+    return set;
+}
+
+template <class T>
+AlignedArray<T> make_zeros(std::int64_t count) {
+    AlignedArray<T> zeros = make_aligned<T>(static_cast<std::size_t>(count));
+    std::memset(zeros.get(), 0, static_cast<std::size_t>(count) * sizeof(T));
+    return zeros;
+}
+
+}  // namespace
+
+std::int32_t Weights::plane_value(std::int64_t plane) const {
+    const std::int32_t value = 1 << plane;
+    if (encoding == Encoding::sign) return 2 * value;
+    return plane == planes - 1 ? -value : value;
+}
+
+std::int32_t Weights::at(std::int64_t column, std::int64_t k) const {
+    std::int32_t value = encoding == Encoding::sign ? 1 - (1 << planes) : 0;
+    for (std::int64_t plane = 0; plane < planes; ++plane) value += bit(plane, column, k) ? plane_value(plane) : 0;
+    return value;
+}
+
+std::int64_t Weights::bits_set(std::int64_t plane, std::int64_t column) const {
+    return count_bits(words + (plane * n + column) * words_per_row(k()), 0, k());
+}
+
+std::int64_t Weights::tap_sum(std::int64_t column, std::int64_t tap) const {
+    std::int64_t total = encoding == Encoding::sign ? c * (1 - (1 << planes)) : 0;
+    for (std::int64_t plane = 0; plane < planes; ++plane)
+        total += plane_value(plane) * count_bits(words + (plane * n + column) * words_per_row(k()), tap * c, c);
+    return total;
+}
+
+std::int64_t Weights::sum(std::int64_t column) const {
+    std::int64_t total = 0;
+    for (std::int64_t tap = 0; tap < taps; ++tap) total += tap_sum(column, tap);
+    return total;
+}
+
+std::int32_t Weights::largest() const {
+    return encoding == Encoding::sign ? (1 << planes) - 1 : 1 << (planes - 1);
+}
+
+AlignedArray<std::uint32_t> make_panel_bits(const Weights& weights, std::int64_t plane, std::int64_t begin,
+                                            std::int64_t count) {
+    const std::int64_t tap_words = words_per_row(weights.c), words = weights.taps * tap_words;
+    AlignedArray<std::uint32_t> panel = make_zeros<std::uint32_t>(groups_of(count) * words * 2 * kGroup);
+    for (std::int64_t i = 0; i < count; ++i) {
+        const std::uint64_t* row = weights.words + (plane * weights.n + begin + i) * words_per_row(weights.k());
+        std::uint32_t* to = panel.get() + i / kGroup * words * 2 * kGroup + i % kGroup;
+        for (std::int64_t tap = 0; tap < weights.taps; ++tap)
+            for (std::int64_t w = 0; w < tap_words; ++w, to += 2 * kGroup) {
+                const std::int64_t left = weights.c - w * kWordBits;
+                const std::uint64_t bits =
+                    bits_at(row, tap * weights.c + w * kWordBits, left < kWordBits ? left : kWordBits);
+                to[0] = static_cast<std::uint32_t>(bits);
+                to[kGroup] = static_cast<std::uint32_t>(bits >> 32);
+            }
+    }
+    return panel;
+}
+
+AlignedArray<std::uint32_t> make_panel_bytes(const Weights& weights, std::int64_t begin, std::int64_t count) {
+    const std::int64_t tap_quads = quads_of(weights.c), quads = weights.taps * tap_quads;
+    AlignedArray<std::uint32_t> panel = make_zeros<std::uint32_t>(groups_of(count) * quads * kGroup);
+    for (std::int64_t i = 0; i < count; ++i) {
+        std::uint32_t* column = panel.get() + i / kGroup * quads * kGroup + i % kGroup;
+        for (std::int64_t tap = 0; tap < weights.taps; ++tap)
+            for (std::int64_t channel = 0; channel < weights.c; ++channel) {
+                const std::int32_t value = weights.at(begin + i, tap * weights.c + channel);
+                column[(tap * tap_quads + channel / 4) * kGroup] |= (static_cast<std::uint32_t>(value) & 255u)
+                                                                    << (8 * (channel % 4));
+            }
+    }
+    return panel;
+}
+
+}  // namespace featherbit

@@ -1,0 +1,340 @@
+"""Write one native step: what it computes, what follows element by element, and what it stores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bits import BitFormat, unpack_sign
+from ..ir import (
+    Add,
+    AddReal,
+    Affine,
+    ChannelsLast,
+    Clamp,
+    Concat,
+    Flatten,
+    Graph,
+    MaxPool2d,
+    MultiThreshold,
+    Op,
+    PackSign,
+    PRelu,
+    Product,
+    QuantizeLinear,
+    Rearrange,
+    SumPool2d,
+    Threshold,
+    ToReal,
+    ValueType,
+)
+from ..kernels import _native
+from ._geometry import gather_tables, padding_classes, pool_order, pool_windows
+from ._lines import find_lines
+from ._products import ProductPlan
+from ._storage import Form, Storage, make_storage
+
+Place = tuple[str, Form]
+_FEW_THRESHOLDS = 3  # so many are counted faster than a line is followed
+
+
+class _Emitter:
+    """One native step being written.
+
+    Args:
+        graph: what is planned.
+        isa: instruction set.
+        ops: of the step; none where it copies.
+        reads: a storage for each value read from memory.
+        writes: a storage for each value stored, by name.
+        products: what computes each product.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        isa: str,
+        ops: tuple[Op, ...],
+        reads: list[Storage],
+        writes: dict[str, Storage],
+        products: Mapping[str, ProductPlan],
+    ) -> None:
+        self.graph = graph
+        self.ops = ops
+        self.reads = reads
+        self.writes = writes
+        self.products = products
+        pooled = next((op for op in ops[1:] if isinstance(op, MaxPool2d)), None)
+        head = graph.types[ops[0].output] if ops else None
+        target = next(iter(writes.values()))
+        shape = _image(head) if head else (target.height, target.width, target.channels)
+        self.height, self.width, self.channels = shape
+        order = pool_order(pooled.kernel, (self.height, self.width)) if pooled else None
+        self.order = order
+        self.step = _native.Step(isa, self.height * self.width, self.channels)
+
+    def in_order(self, table: NDArray[Any]) -> NDArray[Any]:
+        """Return a table by output pixel in the order in which the step computes them."""
+        return np.ascontiguousarray(table if self.order is None else table[self.order])
+
+    def value(self, op: Op, index: int = 0) -> ValueType:
+        """Return the type of what an op reads."""
+        return self.graph.types[op.inputs[index]]
+
+    def store(self, name: str) -> None:
+        """Write the lanes as they are now."""
+        storage = self.writes[name]
+        self.step.store(storage.native(), storage.pixels(), storage.pixel_bytes)
+        if any(storage.border):
+            self.step.border(storage.memory, storage.border_value, *storage.border_runs())
+
+
+def emit(
+    graph: Graph,
+    isa: str,
+    ops: tuple[Op, ...],
+    reads: tuple[Place, ...],
+    writes: tuple[Place, ...],
+    storage: Mapping[Place, Storage],
+    products: Mapping[str, ProductPlan],
+) -> _native.Step:
+    """Return the native step of some ops; with no ops, one that copies its only read.
+
+    Args:
+        graph: what is planned.
+        isa: instruction set.
+        ops: in order; each but the first reads the one before.
+        reads: where the values read from memory lie, in the order of the ops' inputs.
+        writes: where stored values go.
+        storage: of each place.
+        products: what computes each product.
+    """
+    sources = [storage[place] for place in reads]
+    targets = {place[0]: storage[place] for place in writes}
+    emitter = _Emitter(graph, isa, ops, sources, targets, products)
+    if not ops:
+        emitter.step.load(sources[0].native(), _reshaped(sources[0], next(iter(targets.values()))).pixels())
+        emitter.store(writes[0][0])
+        return emitter.step
+    waiting = sources[1:] if _starts_with_follower(ops[0]) else sources[:0]
+    if _starts_with_follower(ops[0]):
+        emitter.step.load(sources[0].native(), _as_value(sources[0], graph.types[ops[0].inputs[0]]).pixels())
+        _FOLLOW[type(ops[0])](emitter, ops[0], waiting)
+    else:
+        _PRODUCE[type(ops[0])](emitter, ops[0])
+        waiting = sources[len(ops[0].inputs) :]
+    if ops[0].output in targets:
+        emitter.store(ops[0].output)
+    for op in ops[1:]:
+        _FOLLOW[type(op)](emitter, op, waiting)
+        if op.output in targets:
+            emitter.store(op.output)
+    return emitter.step
+
+
+def _starts_with_follower(op: Op) -> bool:
+    return type(op) in _FOLLOW and type(op) not in _PRODUCE
+
+
+def _image(value: ValueType) -> tuple[int, int, int]:
+    height, width, channels = value.shape if len(value.shape) == 3 else (1, 1, value.size)
+    return height, width, channels
+
+
+def _as_value(storage: Storage, value: ValueType) -> Storage:
+    """Return a storage as an image of the value's own shape, where it is one in another shape without gaps."""
+    height, width, channels = _image(value)
+    if (storage.height, storage.width, storage.channels) == (height, width, channels):
+        return storage
+    seen = make_storage(storage.memory, value, storage.form, exact=True)
+    assert storage.is_dense and seen.image_bytes == storage.image_bytes, "a view has no gaps"
+    return seen
+
+
+def _reshaped(source: Storage, target: Storage) -> Storage:
+    if (source.height, source.width) == (target.height, target.width):
+        return source
+    element = "int32" if source.form == "lanes" else BitFormat(1, "sign") if source.sign else BitFormat(8, "unsigned")
+    return _as_value(source, ValueType((target.channels,), element))  # type: ignore[arg-type]
+
+
+def _product(emitter: _Emitter, op: Op) -> None:
+    assert isinstance(op, Product)
+    plan, source = emitter.products[op.output], _as_value(emitter.reads[0], emitter.value(op))
+    encoding = getattr(_native.Encoding, plan.encoding)
+    weight = np.ascontiguousarray(plan.weight)
+    if plan.kernel == "dense":
+        in_bytes = plan.form == "bytes"
+        emitter.step.dense(source.memory, weight, plan.channels, in_bytes, op.zero_point)
+        return
+    output = (emitter.height, emitter.width)
+    rows, runs, run_taps = gather_tables(plan.window, source, output)
+    one_group = plan.groups == 1
+    if not one_group:  # the channels of a group are a part of a pixel, so no run is longer than a tap
+        rows, runs, run_taps = _tap_runs(plan, source, output)
+    unit_bytes = {"bits": 8, "planes": 8, "bytes": 4, "depthwise": 1}
+    unit = unit_bytes["bytes" if plan.kernel == "bytes" else "depthwise" if plan.kernel == "depthwise" else "bits"]
+    per_tap = -(-plan.channels // {8: 64, 4: 4, 1: 1}[unit])
+    signs_in_bytes = source.sign and source.form == "bytes"
+    activations = _native.activations(
+        source.memory,
+        emitter.in_order(rows),
+        runs,
+        run_taps * per_tap,
+        source.sign and source.form == "bits",
+        source.planes,
+        source.plane_bytes,
+        1 if signs_in_bytes else op.zero_point,
+        2 if signs_in_bytes else _largest(emitter.value(op)),
+        0 if one_group or unit == 1 else plan.channels // (8 if unit == 8 else 1),
+    )
+    form = {8: _native.Form.bits, 4: _native.Form.bytes, 1: _native.Form.lanes}[unit]
+    emitter.step.gather(
+        form, activations, weight, plan.taps, plan.channels, plan.weight_bits, encoding, 1 if unit == 1 else plan.groups
+    )
+    _correct(emitter, op, plan, source, weight, encoding)
+
+
+def _tap_runs(plan: ProductPlan, source: Storage, output: tuple[int, int]) -> tuple[Any, Any, int]:
+    rows, runs, run_taps = gather_tables(plan.window, source, output)
+    if run_taps > 1:
+        runs = np.concatenate([run + np.arange(run_taps) * source.pixel_bytes for run in runs])
+    return rows, np.ascontiguousarray(runs), 1
+
+
+def _largest(value: ValueType) -> int:
+    return 2**value.element.bits - 1 if isinstance(value.element, BitFormat) else 1
+
+
+def _correct(
+    emitter: _Emitter, op: Product, plan: ProductPlan, source: Storage, weight: NDArray[np.uint64], encoding: Any
+) -> None:
+    """Add what padding contributes beyond what the stored border does."""
+    if not any(plan.window.padding):
+        return
+    if source.form == "bytes":
+        stored = source.border_value - (1 if source.sign else op.zero_point)
+    else:
+        stored = -1 if source.sign else -op.zero_point  # a border of zero bits
+    if stored == plan.pad_value:
+        return
+    missing, classes = padding_classes(plan.window, source.height, source.width, (emitter.height, emitter.width))
+    emitter.step.correct(
+        missing, emitter.in_order(classes), plan.pad_value - stored, weight, plan.channels, plan.weight_bits, encoding
+    )
+
+
+def _pool(emitter: _Emitter, op: Op) -> None:
+    assert isinstance(op, MaxPool2d | SumPool2d)
+    source = emitter.reads[0]
+    windows = np.ascontiguousarray(pool_windows(op.window, source, (emitter.height, emitter.width)))
+    kinds = _native.PoolKind
+    if isinstance(op, SumPool2d):
+        kind = kinds.sum
+    else:
+        kind = kinds.max_real if emitter.value(op).element == "float32" else kinds.max_integer
+    zero_point = op.zero_point if isinstance(op, SumPool2d) else 0
+    emitter.step.pool(source.native(), kind, windows.reshape(-1), windows.shape[1], zero_point)
+
+
+def _rearrange(emitter: _Emitter, op: Op) -> None:
+    source, value = emitter.reads[0], emitter.value(op)
+    locations = source.locations()
+    if isinstance(op, ChannelsLast):
+        order = np.arange(value.size).reshape(value.shape[0], -1).T.reshape(-1)  # [C, places] -> [places, C]
+        locations = locations[order]
+    elif isinstance(op, Rearrange):
+        locations = locations[op.order]
+    emitter.step.rearrange(source.native(), np.ascontiguousarray(locations))
+
+
+def _concat(emitter: _Emitter, op: Op) -> None:
+    seen = [
+        _as_value(source, emitter.value(op, index)) for index, source in enumerate(emitter.reads[: len(op.inputs)])
+    ]
+    emitter.step.concat([s.native() for s in seen], [s.pixels() for s in seen], [s.channels for s in seen])
+
+
+def _flips(flips: NDArray[np.uint64], channels: int) -> NDArray[np.bool_]:
+    return np.asarray(unpack_sign(flips, channels) > 0)
+
+
+def _threshold(emitter: _Emitter, op: Any, _: list[Storage]) -> None:
+    emitter.step.threshold(np.ascontiguousarray(op.thresholds), np.ascontiguousarray(op.flips))
+
+
+def _multi_threshold(emitter: _Emitter, op: Any, _: list[Storage]) -> None:
+    thresholds, flips = np.ascontiguousarray(op.thresholds), np.ascontiguousarray(op.flips)
+    lines = None
+    if thresholds.shape[1] > _FEW_THRESHOLDS:
+        lines = find_lines(thresholds, _flips(flips, len(thresholds)), max(1, emitter.value(op).bound))
+    if lines is None:
+        emitter.step.count(thresholds, flips)
+    else:
+        emitter.step.count_by_line(thresholds, flips, *lines)
+
+
+def _affine(emitter: _Emitter, op: Any, _: list[Storage]) -> None:
+    integers = emitter.value(op).element == "int32"
+    emitter.step.affine(np.ascontiguousarray(op.multiplier), np.ascontiguousarray(op.addend), op.fused, integers)
+
+
+def _to_real(emitter: _Emitter, op: Any, _: list[Storage]) -> None:
+    # scale * x and scale * zero_point are exact, and so is their difference.
+    multiplier = np.full(emitter.channels, op.scale, dtype=np.float32)
+    addend = np.full(emitter.channels, -op.scale * op.zero_point, dtype=np.float32)
+    emitter.step.affine(multiplier, addend, False, True)
+
+
+def _other(emitter: _Emitter, op: Op, waiting: list[Storage]) -> tuple[int, NDArray[np.int64]]:
+    other = waiting.pop(0)
+    return other.memory, _as_value(other, emitter.graph.types[op.output]).pixels()
+
+
+def _add(emitter: _Emitter, op: Any, waiting: list[Storage]) -> None:
+    first = op is emitter.ops[0] or op.inputs[0] == emitter.ops[emitter.ops.index(op) - 1].output
+    mine, other = (op.a_multiplier, op.b_multiplier) if first else (op.b_multiplier, op.a_multiplier)
+    shift = -op.a_multiplier * op.a_zero_point - op.b_multiplier * op.b_zero_point
+    emitter.step.add(*_other(emitter, op, waiting), mine, other, shift)
+
+
+def _add_real(emitter: _Emitter, op: Op, waiting: list[Storage]) -> None:
+    emitter.step.add_real(*_other(emitter, op, waiting))
+
+
+def _max_rows(emitter: _Emitter, op: Any, _: list[Storage]) -> None:
+    emitter.step.max_rows(op.kernel[0] * op.kernel[1])
+
+
+_PRODUCE: dict[type[Op], Callable[[_Emitter, Op], None]] = {
+    ChannelsLast: _rearrange,
+    Concat: _concat,
+    Flatten: _rearrange,
+    MaxPool2d: _pool,
+    Rearrange: _rearrange,
+    SumPool2d: _pool,
+}
+_FOLLOW: dict[type[Op], Callable[[_Emitter, Any, list[Storage]], None]] = {
+    Add: _add,
+    AddReal: _add_real,
+    Affine: _affine,
+    Clamp: lambda emitter, op, _: emitter.step.clamp(op.low, op.high),
+    MaxPool2d: _max_rows,
+    MultiThreshold: _multi_threshold,
+    PackSign: lambda emitter, op, _: emitter.step.sign_real(),
+    PRelu: lambda emitter, op, _: emitter.step.prelu(np.ascontiguousarray(op.slope)),
+    QuantizeLinear: lambda emitter, op, _: emitter.step.quantize(op.step, op.low, op.low + 2**op.bits - 1),
+    Threshold: _threshold,
+    ToReal: _to_real,
+}
+
+
+def _register_products() -> None:
+    for cls in Product.__subclasses__():
+        _PRODUCE[cls] = _product
+
+
+_register_products()

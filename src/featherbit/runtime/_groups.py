@@ -1,0 +1,95 @@
+"""Which ops run together in one native step: an op that computes lanes, and those that follow it element by element."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..ir import (
+    Add,
+    AddReal,
+    Affine,
+    Clamp,
+    Flatten,
+    Graph,
+    MaxPool2d,
+    MultiThreshold,
+    Op,
+    PackSign,
+    PRelu,
+    Product,
+    QuantizeLinear,
+    Threshold,
+    ToReal,
+)
+
+FOLLOWERS = (Add, AddReal, Affine, Clamp, MultiThreshold, PackSign, PRelu, QuantizeLinear, Threshold, ToReal)
+"""Ops that compute each element from the one at the same place."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Ops of one step.
+
+    Args:
+        ops: in order; each but the first reads what the one before it computes.
+        stores: the values that are written to memory, in order.
+    """
+
+    ops: tuple[Op, ...]
+    stores: tuple[str, ...]
+
+
+def group_ops(graph: Graph, *, fuse: bool) -> tuple[Group, ...]:
+    """Return the steps of a graph, in an order in which every step finds what it reads.
+
+    Args:
+        graph: what to run.
+        fuse: whether ops run together at all.
+    """
+    stored = {graph.input.output}
+    done: set[str] = set()
+    readers = {name: [op for op in graph.ops if name in op.inputs] for name in graph.types}
+    groups = []
+    for op in graph.ops[1:]:
+        if op.output in done:
+            continue
+        group = _grow(graph, op, readers, stored, done) if fuse else Group((op,), (op.output,))
+        done.update(each.output for each in group.ops)
+        stored.update(group.stores)
+        groups.append(group)
+    return tuple(groups)
+
+
+def _grow(graph: Graph, head: Op, readers: dict[str, list[Op]], stored: set[str], done: set[str]) -> Group:
+    ops, stores = [head], []
+    while True:
+        value = ops[-1].output
+        taken = done | {op.output for op in ops}
+        may: Callable[[Op], bool] = lambda op: op.output not in taken and _can_follow(  # noqa: E731
+            graph, op, value, len(ops), readers[value], stored | set(stores)
+        )
+        following = None if isinstance(ops[-1], Flatten) else next(filter(may, readers[value]), None)
+        if value == graph.output or len(readers[value]) != 1 or following is None:
+            stores.append(value)
+        if following is None:
+            return Group(tuple(ops), tuple(stores))
+        ops.append(following)
+
+
+def _can_follow(graph: Graph, op: Op, value: str, length: int, readers: list[Op], stored: set[str]) -> bool:
+    if graph.types[value].is_sign or graph.types[value].is_unsigned:
+        return False
+    if isinstance(op, MaxPool2d):
+        first = length == 1 and isinstance(graph.op_of(value), Product)
+        return first and len(readers) == 1 and value != graph.output and tiles(graph, op)
+    others = [name for name in op.inputs if name != value]
+    twice = len(op.inputs) > 1 and len(others) != 1
+    return isinstance(op, FOLLOWERS) and not twice and all(name in stored for name in others)
+
+
+def tiles(graph: Graph, op: MaxPool2d) -> bool:
+    """Return whether the windows of a pool lie side by side and cover the image."""
+    x = graph.types[op.inputs[0]]
+    whole = all(size % kernel == 0 for size, kernel in zip(x.shape, op.kernel, strict=False))
+    return x.element == "int32" and op.stride == op.kernel and op.dilation == (1, 1) and not any(op.padding) and whole

@@ -1,0 +1,90 @@
+"""Find a line that counts thresholds: many comparisons become one multiplication, exactly.
+
+A k-bit quantizer is `2^k - 1` thresholds per channel, and for 8 bits counting the ones that a sum reaches takes 255
+comparisons. The thresholds of a linear quantizer lie on a digital line, up to the rounding of the trainer's float32, so
+`clip(rint(x * a + b), 0, 2^k - 1)` gives the code wherever `x * a + b` is not close to a tie; there the kernel compares.
+The line is found from the thresholds alone, and tried in float32 on either side of every threshold: rounding is
+monotonic, so what holds there holds for every sum. Where no line fits, thresholds are counted.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Lines = tuple[NDArray[np.float32], NDArray[np.float32]]
+_SLACK = 1 / 512  # as kLineSlack in csrc/kernels.h
+_CHANNELS = 64  # looked at together: pairs of 255 thresholds take 0.5 MB each
+
+
+def find_lines(thresholds: NDArray[np.int32], flips: NDArray[np.bool_], bound: int) -> Lines | None:
+    """Return multiplier and addend of each channel, or None where some channel has no line.
+
+    Args:
+        thresholds: int32 `[N, T]`, each row ascending.
+        flips: bool `[N]`: the code counts the thresholds that are not reached.
+        bound: no sum is larger in magnitude.
+
+    Returns:
+        float32 `[N]` twice, with `clip(rint(float32(x) * multiplier + addend), 0, T)` the code of each sum `x`
+        that is not within the kernel's slack of a tie.
+
+    >>> multiplier, addend = find_lines(np.array([[-4, 0, 4]], dtype=np.int32), np.array([False]), 100)
+    >>> np.rint(np.array([-5, -4, -1, 0, 3, 4]) * multiplier + addend).tolist()
+    [0.0, 1.0, 1.0, 2.0, 2.0, 3.0]
+    """
+    slopes, starts = [], []
+    for begin in range(0, len(thresholds), _CHANNELS):
+        slope, start = _fit(thresholds[begin : begin + _CHANNELS], bound)
+        slopes.append(slope)
+        starts.append(start)
+    # Threshold j lies at slope * j + start, so the count is floor((x - start) / slope) + 1, or rint of half a step less.
+    slope, start = np.concatenate(slopes), np.concatenate(starts)
+    multiplier, addend = 1.0 / slope, 0.5 - start / slope
+    levels = thresholds.shape[1]
+    if not _holds(multiplier.astype(np.float32), addend.astype(np.float32), thresholds, bound):
+        return None
+    sign, shift = np.where(flips, -1.0, 1.0), np.where(flips, levels, 0.0)
+    return (sign * multiplier).astype(np.float32), (shift + sign * addend).astype(np.float32)
+
+
+def _fit(thresholds: NDArray[np.int32], bound: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return slope and start with `t - 1 < slope * j + start <= t`, the middle of what the thresholds allow."""
+    upper = np.minimum(thresholds.astype(np.float64), bound + 1)  # [N, T]
+    lower = np.maximum(thresholds.astype(np.float64) - 1, -bound - 1)
+    upper[thresholds <= -bound] = -bound  # reached by every sum: anywhere below
+    lower[thresholds <= -bound] = -np.inf
+    lower[thresholds > bound] = bound  # reached by none: anywhere above
+    upper[thresholds > bound] = np.inf
+    index = np.arange(thresholds.shape[1], dtype=np.float64)
+    gap = index[None, :] - index[:, None]  # [T, T], positive where the second is the later one
+    later = gap > 0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        most = np.where(later, (upper[:, None, :] - lower[:, :, None]) / gap, np.inf)
+        least = np.where(later, (lower[:, None, :] - upper[:, :, None]) / gap, -np.inf)
+    high, low = most.min(axis=(1, 2), initial=np.inf), least.max(axis=(1, 2), initial=-np.inf)
+    high = np.where(np.isfinite(high), high, np.maximum(low, 0) + 2 * bound + 2)
+    slope = np.maximum((np.maximum(low, 0) + high) / 2, 2.0**-20)
+    start_most = (upper - slope[:, None] * index).min(axis=1)
+    start_least = (lower - slope[:, None] * index).max(axis=1)
+    start_most = np.where(np.isfinite(start_most), start_most, start_least + 1)
+    start_least = np.where(np.isfinite(start_least), start_least, start_most - 1)
+    return slope, (start_most + start_least) / 2
+
+
+def _holds(
+    multiplier: NDArray[np.float32], addend: NDArray[np.float32], thresholds: NDArray[np.int32], bound: int
+) -> bool:
+    """Check that the line passes each tie within the slack, on either side of its threshold."""
+    ties = np.arange(thresholds.shape[1]) + 0.5
+    wide = thresholds.astype(np.int64)
+    for sums, side in ((wide, 1.0), (wide - 1, -1.0)):
+        possible = np.abs(sums) <= bound
+        line = sums.clip(-bound, bound).astype(np.float32) * multiplier[:, None] + addend[:, None]
+        if not (((line - ties) * side > -_SLACK / 2) | ~possible).all():
+            return False
+    ends = np.array([[-bound, bound]], dtype=np.float32) * multiplier[:, None] + addend[:, None]  # [N, 2]
+    always, never = (wide <= -bound).sum(axis=1), (wide <= bound).sum(axis=1)
+    least_holds = (always == 0) | (ends[:, 0] > always - 0.5 - _SLACK / 2)  # below and above, the clip has its say
+    most_holds = (never == len(ties)) | (ends[:, 1] < never + 0.5 + _SLACK / 2)
+    return bool((least_holds & most_holds).all())
