@@ -80,7 +80,7 @@ def quantized(float_model: bytes, x: NDArray[np.float32], form: str) -> bytes:
     tool: Any = importlib.import_module("onnxruntime.quantization")
     feeds = iter([{SOURCE: x}])
 
-    class Reader(tool.CalibrationDataReader):  # type: ignore[name-defined,misc]
+    class Reader(tool.CalibrationDataReader):  # type: ignore[misc]
         def get_next(self) -> dict[str, NDArray[np.float32]] | None:
             return next(feeds, None)
 

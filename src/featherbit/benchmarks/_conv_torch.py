@@ -52,7 +52,7 @@ def variants(nodes: Sequence[Node], x: Tensor) -> dict[str, Call]:
         x: float32 `[B, C, H, W]`.
     """
     plain = FloatNet(nodes).eval()
-    last = FloatNet(nodes).eval().to(memory_format=torch.channels_last)
+    last = _channels_last(FloatNet(nodes).eval())
     x_last = x.to(memory_format=torch.channels_last)
     return {
         "channels first": _call(plain, x),
@@ -71,12 +71,19 @@ def _call(module: Callable[[Tensor], Tensor], x: Tensor) -> Call:
     return run
 
 
+def _channels_last(module: nn.Module) -> nn.Module:
+    for parameter in module.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return module
+
+
 def _frozen(
     module: nn.Module, x: Tensor, finish: Callable[[torch.jit.ScriptModule], torch.jit.ScriptModule] = torch.jit.freeze
 ) -> Callable[[Tensor], Tensor]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit is deprecated, yet it is the fastest there is for small batches
-        traced = torch.jit.trace(module, x)
+        traced = torch.jit.trace(module, x)  # type: ignore[no-untyped-call]
         if finish is not torch.jit.freeze:
             traced = torch.jit.freeze(traced)
         return finish(traced)

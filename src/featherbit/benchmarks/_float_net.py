@@ -14,7 +14,7 @@ from functools import singledispatchmethod
 import numpy as np
 from numpy.typing import NDArray
 
-from ._blueprint import Blueprint, Block, Conv, Dense, Layer, Mean, Stem
+from ._blueprint import Block, Blueprint, Conv, Dense, Layer, Mean, Stem
 
 Floats = NDArray[np.float32]
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import bits, ir
-from ._blueprint import Blueprint, Block, Conv, Dense, Layer, Mean, Stem
+from ._blueprint import Block, Blueprint, Conv, Dense, Layer, Mean, Stem
 
 BYTE_BITS = 8
 PIXEL_ZERO = 128
@@ -206,9 +206,7 @@ class _Net:
         channels = self.shape[-1]
         gain = self.rng.uniform(0.5, 1.5, channels) * self.rng.choice([-1.0, 1.0], channels) / self._deviation()
         addend = self.rng.normal(0.0, 0.5, channels)
-        return self.put(
-            ir.Affine, multiplier=gain.astype(np.float32), addend=addend.astype(np.float32), fused=False
-        )
+        return self.put(ir.Affine, multiplier=gain.astype(np.float32), addend=addend.astype(np.float32), fused=False)
 
     def _deviation(self) -> float:
         """Return about how far the sums of the last product lie from zero."""
@@ -221,7 +219,7 @@ class _Net:
         return float((np.square(weight).sum(axis=1).mean() * mean_square) ** 0.5)
 
     def _shortcut(self, source: str, channels: int, stride: int) -> str:
-        """Put what is added to a convolution's result; where the size changes: mean of 2x2, then an 8-bit 1x1 product."""
+        """Put what is added to a convolution's result; where the size changes, mean of 2x2 and an 8-bit 1x1 product."""
         if stride == 1:
             return source
         self._to_bytes(source)
@@ -262,7 +260,8 @@ def random_weight(rng: np.random.Generator, shape: tuple[int, int], count: int, 
     # Mean magnitude of a normal number is 0.8 of its deviation; a tenth is left for the luck of a channel.
     most = 0.9 * ir.MAX_EXACT / (largest * shape[1]) / 0.8
     drawn = rng.standard_normal(shape, dtype=np.float32) * min(half / 2, most)
-    return np.clip(np.rint(drawn), -half, half - 1).astype(np.int32)
+    weight: NDArray[np.int32] = np.clip(np.rint(drawn), -half, half - 1).astype(np.int32)
+    return weight
 
 
 def _zero_point(count: int) -> int:

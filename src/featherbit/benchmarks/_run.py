@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from .. import kernels
+from ..errors import InputError
 from ._case import Case, Setting
 from ._machine import origin
 from ._measure import Budget, compare
@@ -91,3 +92,17 @@ def write_json(rows: Iterable[Row], path: Path) -> None:
     source = origin()
     measured = [{**asdict(row), **source} for row in rows if row.ratio is not None]
     path.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> tuple[Row, ...]:
+    """Return the rows of a file that `write_json` wrote.
+
+    Raises:
+        InputError: there is no such file, or it holds something else.
+    """
+    names = [field.name for field in fields(Row)]
+    try:
+        measured = json.loads(path.read_text(encoding="utf-8"))
+        return tuple(Row(**{name: row[name] for name in names}) for row in measured)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: no figures that `featherbit bench --json` wrote: {error}") from error

@@ -78,7 +78,7 @@ def _(op: ir.Linear, x: Tensor) -> Tensor:
 @_compute.register
 def _(op: ir.Conv2d, x: Tensor) -> Tensor:
     rows = _tensor(op.integer_weight())  # [N, kh * kw * C]
-    weight = rows.unflatten(1, (*op.kernel, -1)).permute(0, 3, 1, 2)  # [N, C, kh, kw]
+    weight = rows.reshape(len(rows), *op.kernel, -1).permute(0, 3, 1, 2)  # [N, C, kh, kw]
     centered = _pad((x - op.zero_point).permute(0, 3, 1, 2), op.padding, op.pad_value)  # [B, C, H, W]
     out = F.conv2d(centered, weight, stride=op.stride, dilation=op.dilation, groups=op.groups)
     return out.permute(0, 2, 3, 1)  # [B, H, W, N]
