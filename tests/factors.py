@@ -16,8 +16,9 @@ _MULTIPLY = {
 # All that may run besides. What multiplies inside, such as lerp, addcmul or a scaled addition, is not among it.
 _HARMLESS = {
     *("add", "add_", "sub", "sub_", "neg", "abs", "maximum", "sqrt", "sqrt_", "reciprocal_", "sum", "mean", "eq"),
-    *("view", "detach", "zero_", "masked_fill_", "copy_", "clone", "empty_like", "zeros_like", "ones_like", "ap2"),
-    *("item", "_local_scalar_dense", "unsqueeze", "fill_", "to", "_to_copy", "alias"),
+    *("ap2", "view", "detach", "alias", "clone", "copy_", "to", "_to_copy", "fill_", "zero_", "masked_fill_"),
+    *("empty_like", "zeros_like", "lift_fresh", "_local_scalar_dense"),
+    *("_record_function_enter_new", "_record_function_exit"),
 }
 
 

@@ -8,3 +8,4 @@ from ._schedule import Interval as Interval
 from ._schedule import ScheduleKind as ScheduleKind
 from ._schedule import decay as decay
 from ._schedule import schedule as schedule
+from ._shift_adamax import ShiftAdaMax as ShiftAdaMax
