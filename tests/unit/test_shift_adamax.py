@@ -108,17 +108,17 @@ def test_the_watch_on_factors_finds_torchs_own_adamax():
 
 def test_a_stored_rounded_v_never_falls():
     """What the docstring says of the Torch7 variation; the printed one forgets."""
-    gradients = [4.0] + [1e-3] * 3000
+    gradients = [4.0] + [1e-3] * 60
     states = []
     for options in ({"store_rounded": True}, {}):
         theta = torch.tensor([1.0], requires_grad=True)
-        optimizer = ShiftAdaMax([theta], **options)
+        optimizer = ShiftAdaMax([theta], betas=(0.9, 0.75), **options)
         for gradient in gradients:
             theta.grad = torch.tensor([gradient])
             optimizer.step()
         states.append(optimizer.state[theta]["exp_inf"].item())
     assert states[0] == 4.0
-    assert states[1] < 0.25
+    assert states[1] < 0.01
 
 
 def test_groups_have_their_own_rates_each_rounded_to_a_power_of_two():
