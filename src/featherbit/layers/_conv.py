@@ -1,20 +1,93 @@
-"""`QuantConv2d`: a torch convolution plus its quantizers."""
+"""`QuantConv1d` and `QuantConv2d`: torch convolutions plus their quantizers."""
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.common_types import _size_2_t
+from torch.nn.common_types import _size_1_t, _size_2_t
+from torch.nn.modules.conv import _ConvNd
 
+from ..errors import InputError
 from ..quantizers import Sign
 from ._gradient import quantize_gradient
+from ._product import finish, operand, redraw_latent
 
 
-class QuantConv2d(nn.Conv2d):
+class _QuantConv(_ConvNd):
+    """What convolutions of any number of dimensions share."""
+
+    input_quantizer: nn.Module | None
+    weight_quantizer: nn.Module
+    gradient_quantizer: nn.Module | None
+    pad_value: float
+    _convolve: Callable[..., Tensor]
+
+    def _quantize(
+        self, source: nn.Module | None, weight: nn.Module | None, gradient: nn.Module | None, pad_value: float
+    ) -> None:
+        """Take the quantizers, and let the weight's draw it anew if it wants to."""
+        if pad_value != 0.0 and (self.padding_mode != "zeros" or hasattr(source, "codes")):
+            raise InputError(
+                f"pad_value {pad_value!r} needs padding_mode 'zeros' and an input quantizer without a scale; "
+                "pad with 0, or before the layer"
+            )
+        self.input_quantizer = source
+        self.weight_quantizer = Sign(window=None) if weight is None else weight
+        self.gradient_quantizer = gradient
+        self.pad_value = float(pad_value)
+        redraw_latent(self.weight_quantizer, self.weight)
+
+    def reset_parameters(self) -> None:
+        """Draw the latent weight uniform in (-1, 1) and set the bias to zero."""
+        nn.init.uniform_(self.weight, -1.0, 1.0)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    @property
+    def quantized_weight(self) -> Tensor:
+        """The weight that the layer stands for, shaped like the latent one."""
+        weight: Tensor = self.weight_quantizer(self.weight)
+        return weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the convolution, float32 `[B, out_channels, *places]`.
+
+        Args:
+            x: float `[B, in_channels, *places]`.
+        """
+        source, weight = operand(self.input_quantizer, x), operand(self.weight_quantizer, self.weight)
+        values, padding = source.values, self.padding
+        if self.pad_value != 0.0 or self.padding_mode != "zeros":
+            mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
+            values = F.pad(values, self._reversed_padding_repeated_twice, mode, self.pad_value or None)
+            padding = (0,) * len(self.kernel_size)
+        product = type(self)._convolve(values, weight.values, None, self.stride, padding, self.dilation, self.groups)
+        product = finish(product, _by_channel(source, product), _by_channel(weight, product))
+        product = quantize_gradient(product, self.gradient_quantizer)
+        return product if self.bias is None else product + _places(self.bias, product)
+
+    def extra_repr(self) -> str:
+        """Return what `print` shows between the parentheses."""
+        shown: str = super().extra_repr()  # type: ignore[no-untyped-call]
+        return f"{shown}, pad_value={self.pad_value}" if self.pad_value else shown
+
+
+def _by_channel(part: Any, product: Tensor) -> Any:
+    return part if part.scale is None or not part.scale.ndim else part._replace(scale=_places(part.scale, product))
+
+
+def _places(values: Tensor, product: Tensor) -> Tensor:
+    return values.view(-1, *[1] * (product.ndim - 2))  # [channels, 1, ...]
+
+
+class QuantConv2d(_QuantConv, nn.Conv2d):
     """A 2-d convolution whose weight, input and gradient may be quantized.
 
-    Forward: `conv2d(pad(input_quantizer(x)), weight_quantizer(weight)) + bias`, the bias added after the product.
+    Forward: `conv2d(pad(input_quantizer(x)), weight_quantizer(weight)) + bias`, the bias added after the product. Where
+    a quantizer has `codes` and a `scale`, the product runs on the codes and is scaled afterwards.
     Under autocast the product may run in bfloat16; its result is returned as float32.
     Backward: each quantizer's own estimator; `gradient_quantizer` is applied to the gradient at the layer's output.
 
@@ -36,12 +109,17 @@ class QuantConv2d(nn.Conv2d):
     The latent weight is `weight`, float `[out_channels, in_channels / groups, *kernel_size]`, initialized uniform in
     (-1, 1), or as its quantizer's `reset_latent` says.
 
+    Raises:
+        InputError: a `pad_value` where the padding or the input's quantizer allows none.
+
     Source: the paper's algorithm 1; initialization as in the authors' code.
 
-    >>> layer = QuantConv2d(3, 2, 3, padding=1, bias=False)
-    >>> layer(torch.ones(1, 3, 5, 5)).shape
+    >>> import torch
+    >>> QuantConv2d(3, 2, 3, padding=1, bias=False)(torch.ones(1, 3, 5, 5)).shape
     torch.Size([1, 2, 5, 5])
     """
+
+    _convolve = F.conv2d
 
     def __init__(
         self,
@@ -69,41 +147,67 @@ class QuantConv2d(nn.Conv2d):
             dilation,
             groups,
             bias,
-            padding_mode,  # type: ignore[arg-type]
+            padding_mode,  # type: ignore[arg-type]  # torch checks it
         )
-        self.input_quantizer = input_quantizer
-        self.weight_quantizer = Sign(window=None) if weight_quantizer is None else weight_quantizer
-        self.gradient_quantizer = gradient_quantizer
-        self.pad_value = float(pad_value)
-        if hasattr(self.weight_quantizer, "reset_latent"):
-            self.weight_quantizer.reset_latent(self.weight)
+        self._quantize(input_quantizer, weight_quantizer, gradient_quantizer, pad_value)
 
-    def reset_parameters(self) -> None:
-        """Draw the latent weight uniform in (-1, 1) and set the bias to zero."""
-        nn.init.uniform_(self.weight, -1.0, 1.0)
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
 
-    @property
-    def quantized_weight(self) -> Tensor:
-        """The weight that the product uses, shaped like the latent one."""
-        weight: Tensor = self.weight_quantizer(self.weight)
-        return weight
+class QuantConv1d(_QuantConv, nn.Conv1d):
+    """A 1-d convolution whose weight, input and gradient may be quantized.
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the convolution, float32 `[B, out_channels, H', W']`.
+    Forward and backward as `QuantConv2d`, with `conv1d`.
 
-        Args:
-            x: float `[B, in_channels, H, W]`.
-        """
-        if self.input_quantizer is not None:
-            x = self.input_quantizer(x)
-        if self.padding_mode == "zeros" and self.pad_value != 0.0:
-            x = F.pad(x, self._reversed_padding_repeated_twice, value=self.pad_value)  # [B, C, H + 2p, W + 2p]
-            product = F.conv2d(x, self.quantized_weight, None, self.stride, 0, self.dilation, self.groups)
-        else:
-            product = self._conv_forward(x, self.quantized_weight, None)
-        if product.dtype in (torch.bfloat16, torch.float16):
-            product = product.float()
-        product = quantize_gradient(product, self.gradient_quantizer)
-        return product if self.bias is None else product + self.bias[:, None, None]
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: as in `torch.nn.Conv1d`, like all up to `padding_mode`.
+        stride: step of the window.
+        padding: places added at each side, or `"same"` or `"valid"`.
+        dilation: step between the window's elements.
+        groups: parts that do not see each other.
+        bias: whether a float bias is added.
+        padding_mode: what stands at the added places.
+        input_quantizer: as in `QuantConv2d`, like all that follow.
+        weight_quantizer: by default the sign.
+        gradient_quantizer: applied to the gradient at the output.
+        pad_value: what `padding_mode="zeros"` adds.
+
+    Raises:
+        InputError: a `pad_value` where the padding or the input's quantizer allows none.
+
+    >>> import torch
+    >>> QuantConv1d(3, 2, 5, padding=2, bias=False)(torch.ones(1, 3, 9)).shape
+    torch.Size([1, 2, 9])
+    """
+
+    _convolve = F.conv1d
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: _size_1_t,
+        stride: _size_1_t = 1,
+        padding: str | _size_1_t = 0,
+        dilation: _size_1_t = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        *,
+        input_quantizer: nn.Module | None = None,
+        weight_quantizer: nn.Module | None = None,
+        gradient_quantizer: nn.Module | None = None,
+        pad_value: float = 0.0,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            groups,
+            bias,
+            padding_mode,  # type: ignore[arg-type]  # torch checks it
+        )
+        self._quantize(input_quantizer, weight_quantizer, gradient_quantizer, pad_value)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..quantizers import Sign
 from ._gradient import quantize_gradient
+from ._product import finish, operand, redraw_latent
 
 
 class QuantLinear(nn.Linear):
     """A linear layer whose weight, input and gradient may be quantized.
 
     Forward: `F.linear(input_quantizer(x), weight_quantizer(weight)) + bias`. The bias is added after the product,
-    which is an exact integer product for binary operands. Under autocast the product may run in bfloat16 (exact
-    operands, rounded sums); its result is returned as float32, so that the batch norm after it computes in float32.
+    which is an exact integer product for low-bit operands: where a quantizer has `codes` and a `scale`, the product
+    runs on the codes and is scaled afterwards. Under autocast it may run in bfloat16 (exact operands, rounded sums);
+    its result is returned as float32, so that the batch norm after it computes in float32.
     Backward: each quantizer's own estimator; `gradient_quantizer` is applied to the gradient at the layer's output.
 
     Args:
@@ -50,8 +51,7 @@ class QuantLinear(nn.Linear):
         self.input_quantizer = input_quantizer
         self.weight_quantizer = Sign(window=None) if weight_quantizer is None else weight_quantizer
         self.gradient_quantizer = gradient_quantizer
-        if hasattr(self.weight_quantizer, "reset_latent"):
-            self.weight_quantizer.reset_latent(self.weight)
+        redraw_latent(self.weight_quantizer, self.weight)
 
     def reset_parameters(self) -> None:
         """Draw the latent weight uniform in (-1, 1) and set the bias to zero."""
@@ -61,7 +61,7 @@ class QuantLinear(nn.Linear):
 
     @property
     def quantized_weight(self) -> Tensor:
-        """The weight that the product uses, float `[out_features, in_features]`."""
+        """The weight that the layer stands for, float `[out_features, in_features]`."""
         weight: Tensor = self.weight_quantizer(self.weight)
         return weight
 
@@ -71,10 +71,7 @@ class QuantLinear(nn.Linear):
         Args:
             x: float `[..., in_features]`.
         """
-        if self.input_quantizer is not None:
-            x = self.input_quantizer(x)
-        product = F.linear(x, self.quantized_weight)  # [..., out_features]
-        if product.dtype in (torch.bfloat16, torch.float16):
-            product = product.float()
+        source, weight = operand(self.input_quantizer, x), operand(self.weight_quantizer, self.weight)
+        product = finish(F.linear(source.values, weight.values), source, weight)  # [..., out_features]
         product = quantize_gradient(product, self.gradient_quantizer)
         return product if self.bias is None else product + self.bias

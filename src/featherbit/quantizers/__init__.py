@@ -1,6 +1,9 @@
 """Quantizers: a forward rule, a gradient estimator and a `BitFormat` each."""
 
 from ._clipped import pass_between as pass_between
+from ._codes import round_codes as round_codes
+from ._dorefa import DorefaActivation as DorefaActivation
+from ._dorefa import DorefaWeight as DorefaWeight
 from ._estimators import Estimator as Estimator
 from ._estimators import Polynomial as Polynomial
 from ._estimators import StraightThrough as StraightThrough
@@ -8,10 +11,14 @@ from ._estimators import Swish as Swish
 from ._estimators import straight_through as straight_through
 from ._gradient import GradientQuant as GradientQuant
 from ._identity import Identity as Identity
+from ._linear import Clipped as Clipped
 from ._linear import LinearQuant as LinearQuant
+from ._linear import UnsignedQuant as UnsignedQuant
 from ._linear import linear_quant as linear_quant
+from ._linear import unsigned_quant as unsigned_quant
 from ._log import LogQuant as LogQuant
 from ._log import log_quant as log_quant
+from ._lsq import Lsq as Lsq
 from ._quantizer import Quantizer as Quantizer
 from ._quantizer import widen_windows as widen_windows
 from ._rounding import PowerRounding as PowerRounding
@@ -21,3 +28,4 @@ from ._sign import Sign as Sign
 from ._sign import StochasticSign as StochasticSign
 from ._sign import sign as sign
 from ._sign import stochastic_sign as stochastic_sign
+from ._ternary import Ternary as Ternary

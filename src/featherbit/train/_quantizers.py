@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import nn
 
-from ..quantizers import Identity, LinearQuant, Sign, StochasticSign, StraightThrough, pass_between
+from ..quantizers import Identity, LinearQuant, Sign, StochasticSign
 
 WeightKind = Literal["linear", "float"]
 ActivationKind = Literal["linear", "stochastic_sign", "relu", "hardtanh"]
@@ -27,15 +27,4 @@ def make_activation(kind: ActivationKind, bits: int, window: float | None) -> nn
         return nn.Hardtanh()
     if kind == "stochastic_sign":
         return StochasticSign(window)
-    if bits > 1:
-        return LinearQuant(bits)
-    return Sign(window) if window is None else Sign(estimator=_FastWindow(window))
-
-
-class _FastWindow(StraightThrough):
-    """The straight-through estimator for gradients of images in any memory format."""
-
-    def pass_back(self, gradient: Tensor, x: Tensor) -> Tensor:
-        """Return the gradient inside the window, zero outside."""
-        assert self.window is not None, "built with a window"
-        return pass_between(gradient, x, -self.window, self.window)
+    return Sign(window) if bits == 1 else LinearQuant(bits)
