@@ -10,7 +10,7 @@ from featherbit.errors import InputError
 from featherbit.layers import QuantLinear
 from featherbit.models import Mlp
 from featherbit.optim import clip_latent_weights, decay, latent_weights, parameter_groups, rate_scale, schedule
-from featherbit.quantizers import LinearQuant
+from featherbit.quantizers import Identity, LinearQuant, Lsq, Ternary
 
 
 @pytest.mark.parametrize(
@@ -33,14 +33,20 @@ def test_gamma_needs_a_matrix():
         rate_scale(torch.empty(3))
 
 
-def test_only_binary_weights_get_gamma_and_every_parameter_is_in_one_group():
+def test_weights_with_a_range_get_gamma_and_every_parameter_is_in_one_group():
     model = nn.Sequential(
-        QuantLinear(4, 2), nn.BatchNorm1d(2), nn.Linear(2, 2), QuantLinear(2, 2, weight_quantizer=LinearQuant(4))
+        QuantLinear(4, 2),
+        nn.BatchNorm1d(2),
+        nn.Linear(2, 2),
+        QuantLinear(2, 2, weight_quantizer=LinearQuant(4)),
+        QuantLinear(2, 2, weight_quantizer=Lsq(4)),  # learns its range
+        QuantLinear(2, 2, weight_quantizer=Identity()),  # a float layer
     )
     groups = parameter_groups(model, 0.1)
-    assert [group["layer"] for group in groups] == ["0", ""]
+    assert [group["layer"] for group in groups] == ["0", "3", ""]
     assert groups[0]["lr"] == pytest.approx(0.1 / math.sqrt(1.5 / 6))
-    assert groups[1]["lr"] == 0.1
+    assert groups[1]["lr"] == pytest.approx(0.1 / math.sqrt(1.5 / 4))
+    assert groups[2]["lr"] == 0.1
     listed = [id(p) for group in groups for p in group["params"]]
     assert sorted(listed) == sorted(id(p) for p in model.parameters())
 
@@ -62,6 +68,23 @@ def test_each_step_clips_latent_weights_and_nothing_else():
     handle.remove()
     optimizer.step()
     assert model[0].weight.max() <= -101.0
+
+
+def test_each_latent_weight_is_clipped_to_its_quantizers_range():
+    wide = LinearQuant(4)
+    wide.latent_bound = 2.0
+    model = nn.Sequential(
+        QuantLinear(1, 1, weight_quantizer=wide),
+        QuantLinear(1, 1, weight_quantizer=Ternary()),
+        QuantLinear(1, 1, weight_quantizer=Lsq(2)),
+    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=100.0)
+    clip_latent_weights(optimizer, model, bound=1.5)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    assert [layer.weight.item() for layer in model[:2]] == [-3.0, -1.5]
+    assert model[2].weight.item() < -90
 
 
 def test_a_bound_that_is_not_positive_is_refused():
