@@ -20,7 +20,7 @@ def explain(
     file: Annotated[Path, typer.Argument(help="A packed network.")],
     isa: Annotated[str | None, typer.Option(help="Instruction set, see `featherbit kernels`.")] = None,
 ) -> None:
-    """Print one line per layer: formats, shape, operations, bytes, kernel."""
+    """Print one line per layer: formats, shape, operations, bytes, kernel and why."""
     from ..ir import load
     from ..runtime import explain as explain_graph
 
@@ -31,10 +31,11 @@ def explain(
 def layer_table(title: str, layers: Sequence[LayerRow]) -> Table:
     """Return the table of a network's layers and their totals."""
     rows: list[tuple[object, ...]] = [
-        (row.layer, row.op, row.formats, list(row.shape), *_counts([row]), row.kernel) for row in layers
+        (row.layer, row.op, row.formats, list(row.shape), *_counts([row]), row.kernel, row.storage, row.reason)
+        for row in layers
     ]
-    columns = ["layer", "op", "formats", "shape", ">multiply-adds", ">bytes", ">as float32", "kernel"]
-    return table(title, columns, [*rows, ("total", "", "", "", *_counts(layers), "")])
+    columns = ["layer", "op", "formats", "shape", ">multiply-adds", ">bytes", ">as float32", "kernel", "kept as", "why"]
+    return table(title, columns, [*rows, ("total", "", "", "", *_counts(layers), "", "", "")])
 
 
 def _counts(layers: Sequence[LayerRow]) -> tuple[str, str, str]:

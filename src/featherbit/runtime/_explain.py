@@ -1,11 +1,60 @@
-"""`explain`: one row per layer of a packed network, so that nobody has to guess what runs how."""
+"""`explain`: one row per layer of a packed network, so that nobody has to guess what runs how, and why.
+
+Formats, shapes and counts come from the graph; the kernel, the form in memory and the reason from the native plan, in
+`_kernel` alone. Why a value is real and not integer is told by the graph: `_float_reason`.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ..ir import Affine, Graph, Linear, Threshold
+import numpy as np
+
+from ..ir import (
+    AddReal,
+    Affine,
+    ChannelsLast,
+    Clamp,
+    Concat,
+    Flatten,
+    Graph,
+    MaxPool2d,
+    MultiThreshold,
+    Op,
+    PackSign,
+    PRelu,
+    Product,
+    QuantizeLinear,
+    Rearrange,
+    SumPool2d,
+    Threshold,
+)
 from ..kernels import resolve_isa
+from ._plan import NativePlan, Step, make_plan
+
+_KERNELS = {
+    ("dense", "bits"): "gemm_u1u1",
+    ("dense", "bytes"): "gemm_u8u1",
+    ("planes", "bits"): "conv_u1",
+    ("planes", "planes"): "conv_u1",
+    ("bytes", "bytes"): "conv_u8s8",
+    ("depthwise", "bytes"): "depthwise_u8",
+}
+"""The function of the kernel table, by the product's plan and the form of its input."""
+_OTHERS: Mapping[type[Op], str] = {
+    PackSign: "pack_f32u1",
+    QuantizeLinear: "quantize_f32u8",
+    MaxPool2d: "pool",
+    SumPool2d: "pool",
+    ChannelsLast: "rearrange",
+    Rearrange: "rearrange",
+    Flatten: "rearrange",
+    Concat: "concat",
+}
+"""Ops that begin a step and are no product; any other is an element-wise `tile`."""
+_BATCH_NORM = 4  # weight, bias, mean and variance
 
 
 @dataclass(frozen=True)
@@ -21,6 +70,8 @@ class LayerRow:
         weight_bytes: bytes of its arrays in the file.
         float_bytes: bytes of the same parameters as float32.
         kernel: the native kernel, with its ISA; empty where it costs nothing.
+        storage: form in which the result is written to memory, empty where it is not.
+        reason: why this kernel, or why the value is real.
     """
 
     layer: str
@@ -31,46 +82,116 @@ class LayerRow:
     weight_bytes: int
     float_bytes: int
     kernel: str
+    storage: str = ""
+    reason: str = ""
 
 
-def explain(graph: Graph, isa: str | None = None) -> tuple[LayerRow, ...]:
+def explain(graph: Graph, isa: str | None = None, *, plan: NativePlan | None = None) -> tuple[LayerRow, ...]:
     """Return one row for each op of a graph.
 
     Args:
         graph: a packed network.
         isa: instruction set; None is the active one.
+        plan: how the graph runs; None plans it anew.
 
     Raises:
         KernelError: the ISA is unknown or not available.
+        GraphError: the graph computes nothing.
     """
     isa = resolve_isa(isa)
-    fused = {op.inputs[0] for op in graph.ops if isinstance(op, Threshold | Affine)}
-    return tuple(_row(graph, index, isa, fused) for index in range(1, len(graph.ops)))
+    plan = plan or make_plan(graph, isa)
+    return tuple(_row(graph, op, isa, plan) for op in graph.ops[1:])
 
 
-def _row(graph: Graph, index: int, isa: str, fused: set[str]) -> LayerRow:
-    op = graph.ops[index]
-    types = graph.types
-    source, target = types[op.inputs[0]], types[op.output]
-    middle, operations, float_bytes, kernel = "", 0, 0, ""
-    if isinstance(op, Linear):
-        middle, operations = " x u1", op.in_features * op.out_features
-        float_bytes = 4 * operations
-        kernel = f"gemm_{'u1' if source.is_sign else 'u8'}u1 [{isa}]"
-    elif isinstance(op, Threshold | Affine):
-        kernel = "in the product before it" if op.inputs[0] in fused else ""
-        float_bytes = 4 * 4 * target.size  # the batch norm's weight, bias, mean and variance
-    elif type(op).__name__ == "PackSign":
-        kernel = f"pack_f32u1 [{isa}]"
-    elif type(op).__name__ == "QuantizeLinear":
-        kernel = "quantize_f32u8"
+def _row(graph: Graph, op: Op, isa: str, plan: NativePlan) -> LayerRow:
+    sources = [graph.types[name].kind for name in op.inputs]
+    target = graph.types[op.output]
+    weights = f" x {_weight_format(op)}" if isinstance(op, Product) else ""
+    kernel, storage, reason = _kernel(op, isa, plan)
     return LayerRow(
         op.path or op.output,
         type(op).__name__,
-        f"{source.kind}{middle} -> {target.kind}",
+        f"{' + '.join(dict.fromkeys(sources))}{weights} -> {target.kind}",
         target.shape,
-        operations,
-        sum(getattr(op, name).nbytes for name in op.array_names()),
-        float_bytes,
+        _operations(graph, op),
+        sum(array.nbytes for array in op.arrays().values()),
+        4 * _parameters(op, graph),
         kernel,
+        storage,
+        "; ".join(filter(None, (reason, _float_reason(graph, op)))),
     )
+
+
+def _weight_format(op: Product) -> str:
+    return f"{'u' if op.weight_encoding == 'sign' and op.weight_bits == 1 else 's'}{op.weight_bits}"
+
+
+def _operations(graph: Graph, op: Op) -> int:
+    """Return the multiply-accumulates of a product, padded taps included; 0 for other ops."""
+    return graph.types[op.output].size * op.row_length if isinstance(op, Product) else 0
+
+
+def _parameters(op: Op, graph: Graph) -> int:
+    """Return how many float32 parameters the trained layer has for this op."""
+    channels = graph.types[op.output].channels
+    if isinstance(op, Product):
+        return op.out_features * op.row_length
+    if isinstance(op, Threshold | MultiThreshold | Affine):
+        return _BATCH_NORM * channels
+    return channels if isinstance(op, PRelu) else 0
+
+
+def _kernel(op: Op, isa: str, plan: NativePlan) -> tuple[str, str, str]:
+    """Return what runs an op, the form its result is written in, and why: all that the native plan decides."""
+    if op.output in plan.aliases:
+        return "", "", "the same memory, seen differently"
+    step = next(step for step in plan.steps if any(each.output == op.output for each in step.ops))
+    storage = next((form for value, form in step.writes if value == op.output), "")
+    if op.output != step.ops[0].output:
+        return f"with {step.ops[0].path or step.ops[0].output}", storage, ""
+    if isinstance(op, Product):
+        product = plan.products[op.output]
+        return f"{_KERNELS[product.kernel, product.form]} [{isa}]", storage, product.reason
+    return f"{_OTHERS.get(type(op), 'tile')} [{isa}]", storage, _copy_reason(op, step, plan)
+
+
+def _copy_reason(op: Op, step: Step, plan: NativePlan) -> str:
+    copied = any(value.endswith("!") for value, _ in step.reads)
+    return "its input is copied to another form first" if copied else ""
+
+
+def _float_reason(graph: Graph, op: Op) -> str:
+    """Return why an op computes real numbers, empty where it does not or where nothing else can be had."""
+    rule = _FLOAT_REASONS.get(type(op))
+    return f"float32: {rule(graph, op)}" if rule is not None else ""
+
+
+def _why_affine(graph: Graph, op: Op) -> str:
+    assert isinstance(op, Affine)
+    if op.output == graph.output:
+        return "the scores"
+    return _scale(op) if graph.types[op.inputs[0]].element == "int32" else "reads real values"
+
+
+def _why_add(graph: Graph, op: Op) -> str:
+    for name in op.inputs:
+        source = graph.op_of(name)
+        if isinstance(source, Affine) and graph.types[source.inputs[0]].element == "int32":
+            return f"{source.path or source.output}: {_scale(source)}"
+    return "both operands are real"
+
+
+def _scale(op: Affine) -> str:
+    """Return why a batch norm of integers gives no integers of one scale."""
+    first = float(op.multiplier[0])
+    if np.any(op.multiplier != op.multiplier[0]):
+        return "a scale per channel"
+    return "the addend is real" if math.frexp(first)[0] == 0.5 else f"the scale {first:g} is no power of two"
+
+
+_FLOAT_REASONS: Mapping[type[Op], Callable[[Graph, Op], str]] = {
+    Affine: _why_affine,
+    AddReal: _why_add,
+    PRelu: lambda graph, op: "the slope is real",
+    Clamp: lambda graph, op: "bounds real values",
+}
