@@ -272,7 +272,7 @@ def _real_branch() -> list[Op]:
     return [
         ToReal(("sums",), "real", "layers.8", scale=0.125),
         PRelu(("real",), "prelu", "layers.8", slope=HALVES[:3]),
-        AddReal(("real", "prelu"), "joined", "layers.9"),
+        AddReal(("real", "prelu"), "joined", "layers.9", reason="two \u00e9"),
         Clamp(("joined",), "clamped", "layers.9", low=-6.0, high=float("inf")),
         QuantizeLinear(("clamped",), "codes2", "layers.10", bits=2, step=third, low=-1),
         PackSign(("clamped",), "signs", "layers.10"),

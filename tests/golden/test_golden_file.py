@@ -26,7 +26,7 @@ NETWORKS = {"mlp_v1.fbit": every_op, **CURRENT}
 SHA256 = {
     "mlp_v1.fbit": "9ba954b3f058c9fae04017a0338f64bca5d98fc69b14b1b1eeb18c16f364ad7e",
     "mlp_v2.fbit": "0057d8ffcc42a7d84563a355c97e818b74571734619249dbba732b66114dc9f1",
-    "conv_v2.fbit": "3eba933c98b2eaf0cf5d897fc600c46cb85e4cbcf6d7f643c1289f4fb2e39d9d",
+    "conv_v2.fbit": "6c21634f9985e9ae08d71a2ae55bfbc5a6f63da88eaa90c60543e86f25f8985f",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from torch import nn
 from featherbit.ir import Graph, Threshold
 from featherbit.layers import FixedPointInput, QuantLinear
 from featherbit.pack import pack
-from featherbit.pack._threshold import ALWAYS, Bits, NotMonotonicError, find_thresholds
+from featherbit.pack._threshold import ALWAYS, NEVER, Levels, NotMonotonicError, find_ladders, find_thresholds
 from featherbit.quantizers import Sign
 from featherbit.runtime import Session
 
@@ -26,35 +27,78 @@ MEANS = [0.0, -0.0, 2.0, -4.0, 6.0, -6.0, 7.0, 0.5, 1e-45, 3e38, INF, -INF, NAN]
 VARIANCES = [1.0, 0.0, 0.3, 4.0, 1e-38, 1e-45, 3e38, INF, NAN]
 
 
-def table(rows: NDArray[np.bool_], sums: NDArray[np.int64]) -> Bits:
-    """Return the function that looks the bit of each sum and channel up in `rows [R, N]`."""
+def table(rows: NDArray[Any], sums: range) -> Levels:
+    """Return the function that looks the code of each sum and channel up in `rows [R, N]`."""
 
-    def bits(asked: NDArray[np.int64]) -> NDArray[np.bool_]:
-        looked_up: NDArray[np.bool_] = np.take_along_axis(rows, np.searchsorted(sums, asked), axis=0)
+    def levels(asked: NDArray[np.int64]) -> NDArray[np.int64]:
+        looked_up: NDArray[np.int64] = np.take_along_axis(
+            rows.astype(np.int64), (asked - sums.start) // sums.step, axis=0
+        )
         return looked_up
 
-    return bits
+    return levels
 
 
 @given(st.integers(-60, 60), st.integers(1, 90), st.sampled_from([1, 2]), st.integers(0, 9), st.integers(0, 2**32 - 1))
 @settings(deadline=None, max_examples=80)
 def test_a_monotone_function_is_met_on_every_sum(start: int, count: int, step: int, channels: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    sums = start + step * np.arange(count, dtype=np.int64)
+    sums = range(start, start + step * count, step)
     change = rng.integers(0, count + 1, size=channels)  # 0 and count: the bit never changes
     rows = (np.arange(count)[:, None] >= change) != (rng.random(channels) < 0.5)
     thresholds, flips = find_thresholds(table(rows, sums), sums, channels)
     assert (thresholds.dtype, thresholds.shape, flips.shape) == (np.int32, (channels,), (channels,))
-    assert np.array_equal((sums[:, None] >= thresholds) ^ flips, rows)
+    assert np.array_equal((np.array(sums)[:, None] >= thresholds) ^ flips, rows)
     constant = (rows == rows[0]).all(axis=0)
     assert (thresholds[constant] == ALWAYS).all()
+
+
+@given(
+    st.integers(-60, 60),
+    st.integers(1, 90),
+    st.sampled_from([1, 2]),
+    st.integers(0, 5),
+    st.integers(1, 15),
+    st.integers(0, 2**32 - 1),
+)
+@settings(deadline=None, max_examples=80)
+def test_a_monotone_function_to_codes_is_met_on_every_sum(
+    start: int, count: int, step: int, channels: int, highest: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    sums = range(start, start + step * count, step)
+    rows = np.sort(rng.integers(0, highest + 1, size=(count, channels)), axis=0)  # [R, N]
+    falls = rng.random(channels) < 0.5
+    rows[:, falls] = rows[::-1][:, falls]
+    thresholds, flips = find_ladders(table(rows, sums), sums, channels, highest)
+    assert (thresholds.dtype, thresholds.shape, flips.shape) == (np.int32, (channels, highest), (channels,))
+    assert (np.diff(thresholds.astype(np.int64), axis=1) >= 0).all()
+    reached = (np.array(sums)[:, None, None] >= thresholds) ^ flips[:, None]  # [R, N, L]
+    assert np.array_equal(reached.sum(axis=2), rows)
+    if count > 1:
+        assert set(thresholds.ravel().tolist()) <= {ALWAYS, NEVER, *sums[1:]}
+
+
+@given(st.integers(4, 60), st.integers(1, 5), st.integers(2, 9), st.integers(0, 2**32 - 1))
+@settings(deadline=None, max_examples=60)
+def test_a_function_to_codes_that_rises_and_falls_is_refused(
+    count: int, channels: int, highest: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    sums = range(-count, count, 2)
+    rows = np.sort(rng.integers(0, highest + 1, size=(count, channels)), axis=0)
+    bad = int(rng.integers(channels))
+    rows[:, bad] = 0
+    rows[rng.integers(1, count - 1), bad] = rng.integers(1, highest + 1)
+    with pytest.raises(NotMonotonicError, match=f"channel {bad} "):
+        find_ladders(table(rows, sums), sums, channels, highest)
 
 
 @given(st.integers(3, 60), st.integers(1, 5), st.integers(0, 2**32 - 1))
 @settings(deadline=None, max_examples=80)
 def test_any_other_function_is_refused(count: int, channels: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    sums = np.arange(-count, count, 2, dtype=np.int64)
+    sums = range(-count, count, 2)
     rows = np.zeros((count, channels), dtype=bool)
     bad = rng.integers(channels)
     begin = rng.integers(1, count - 1)
@@ -65,13 +109,17 @@ def test_any_other_function_is_refused(count: int, channels: int, seed: int) -> 
 
 def test_a_long_range_is_met_by_bisection_and_checked_by_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("featherbit.pack._threshold.EXHAUSTIVE", 100)
-    sums = np.arange(-(2**20), 2**20 + 1, dtype=np.int64)
+    sums = range(-(2**20), 2**20 + 1)
     at = np.array([-(2**20), 2**20, 2**20 + 1, 0, 12345, -7])
-    thresholds, flips = find_thresholds(lambda s: (s >= at) ^ (np.arange(6) % 2 == 1), sums, 6)
+    thresholds, flips = find_thresholds(lambda s: ((s >= at) ^ (np.arange(6) % 2 == 1)) * 1, sums, 6)
     assert thresholds.tolist() == [ALWAYS, 2**20, ALWAYS, 0, 12345, -7]
     assert flips.tolist() == [False, True, True, True, False, True]
+    ladders, flips = find_ladders(lambda s: np.clip(s // 1000, -3, 4)[:, :] + 3, sums, 2, 7)
+    assert ladders.tolist() == [[-2000, -1000, 0, 1000, 2000, 3000, 4000]] * 2
     with pytest.raises(NotMonotonicError):
-        find_thresholds(lambda s: abs(s) >= 2**19, sums, 1)
+        find_ladders(lambda s: np.clip(s // 1000, 0, 7) - (s == 3995) * 1, sums, 1, 7)
+    with pytest.raises(NotMonotonicError):
+        find_thresholds(lambda s: (abs(s) >= 2**19) * 1, sums, 1)
 
 
 def norm_of(channels: int, scale: list[float], shift: list[float], mean: list[float], var: list[float]) -> nn.Module:

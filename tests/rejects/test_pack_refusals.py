@@ -60,7 +60,7 @@ _REFUSED: dict[str, Case] = {
         lambda: nn.Sequential(FixedPointInput(), nn.Linear(8, 4, bias=False)),
         PIXELS,
         "1",
-        "weights are not all -1 or [+]1; use QuantLinear",
+        "no integers of at most 8 bits times a power of two; use QuantLinear",
     ),
     "a bias inside the product": (
         lambda: nn.Sequential(FixedPointInput(), binary_linear()),
@@ -78,29 +78,17 @@ _REFUSED: dict[str, Case] = {
         "put a quantizer .Sign. before it",
     ),
     "an unquantized input": (lambda: nn.Sequential(product()), REALS, "0", "the float input before any quantizer"),
-    "a residual sum": (
-        lambda: Written(lambda m, x: m.a(mapped(x)) + m.b(mapped(x)), a=product(), b=product()),
-        PIXELS,
-        "add",
-        "joins 2 computed values",
-    ),
     "a convolution": (
         lambda: nn.Sequential(FixedPointInput(), nn.Conv2d(1, 1, 3)),
         torch.zeros(2, 1, 8, 8, dtype=torch.uint8),
         "1",
-        "no packed form of aten.conv2d",
+        "its bias is added inside the product",
     ),
     "pixels from -1 to 1": (
         lambda: Written(lambda m, x: m.a(x.float() * 2 / 255 - 1), a=product()),
         PIXELS,
         "a",
         "map pixels with FixedPointInput",
-    ),
-    "a scaled output": (
-        lambda: Written(lambda m, x: m.a(mapped(x)) * 2, a=product()),
-        PIXELS,
-        "mul",
-        "neither a batch norm nor a bias",
     ),
     "two outputs": (
         lambda: Written(lambda m, x: (m.a(mapped(x)), m.b(mapped(x))), a=product(), b=product()),
@@ -132,7 +120,7 @@ _REFUSED: dict[str, Case] = {
         lambda: nn.Sequential(FixedPointInput(), product(131_073, 1)),
         torch.zeros(1, 131_073, dtype=torch.uint8),
         "1",
-        r"can pass 2\^24",
+        r"past 2\^24",
     ),
     "more than one change of sign": (
         lambda: Written(lambda m, x: m.s(m.a(mapped(x)) * m.a(mapped(x))), a=product(), s=Sign()),
@@ -148,7 +136,12 @@ _REFUSED: dict[str, Case] = {
         "n",
         "no running statistics",
     ),
-    "a square": (lambda: Written(lambda m, x: m.s(square(m.a(mapped(x)))), a=product(), s=Sign()), PIXELS, "s", "once"),
+    "a square": (
+        lambda: Written(lambda m, x: m.s(square(m.a(mapped(x)))), a=product(), s=Sign()),
+        PIXELS,
+        "s",
+        "more than once",
+    ),
 }
 
 
@@ -161,7 +154,7 @@ def test_a_model_with_this_is_refused(what: str) -> None:
     make, x, path, reason = _REFUSED[what]
     torch.manual_seed(0)
     with pytest.raises(PackError, match=reason) as caught:
-        pack(make(), x)
+        pack(make(), x, verify="reference")
     assert caught.value.path == path
 
 
@@ -188,11 +181,6 @@ _WRONGLY_TAKEN: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
         lambda: Written(lambda m, x: m.s(m.a(mapped(x)) + m.shift), a=product(), s=Sign(), shift=torch.ones(2, 4)),
         PIXELS,
     ),
-    "signs of other numbers than -1 and +1": (
-        lambda: Written(lambda m, x: m.s((m.s(x) * 0.5 + 0.5).flatten(1)), s=Sign()),
-        REALS.reshape(6, 2, 4),
-    ),
-    "4-bit reals": (lambda: nn.Sequential(FixedPointInput(4), product()), REALS),
     "nothing but a reshape": (lambda: nn.Flatten(), PIXELS.reshape(6, 2, 4)),
 }
 

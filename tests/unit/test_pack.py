@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from featherbit.bits import pack_sign
+from featherbit.bits import pack_sign, pack_weight
 from featherbit.errors import PackError
 from featherbit.ir import Affine, Flatten, Graph, Input, Linear, Op, PackSign, QuantizeLinear, Threshold, load, save
 from featherbit.layers import FixedPointInput, QuantLinear
@@ -180,14 +180,14 @@ def test_a_model_with_this_is_packed_exactly(what: str) -> None:
 
 def test_a_sign_at_the_end_gives_the_bits_themselves() -> None:
     graph = assert_packs_exactly(
-        nn.Sequential(nn.Flatten(), Sign()), REALS.reshape(30, 3, 5), [Input, Flatten, PackSign]
+        nn.Sequential(nn.Flatten(), Sign()), REALS.reshape(30, 3, 5), [Input, PackSign, Flatten]
     )
     assert Session(graph).run(REALS.reshape(30, 3, 5).numpy()).dtype == np.int8
 
 
 def test_a_float_input_may_be_flattened_before_it_is_quantized() -> None:
     model = nn.Sequential(nn.Flatten(), FixedPointInput(), product(), norm(4))
-    assert_packs_exactly(model, REALS.reshape(30, 3, 5), [Input, Flatten, QuantizeLinear, Linear, Affine])
+    assert_packs_exactly(model, REALS.reshape(30, 3, 5), [Input, QuantizeLinear, Flatten, Linear, Affine])
 
 
 def test_verify_names_the_value_whose_weight_was_changed(mlp: Mlp) -> None:
@@ -237,7 +237,7 @@ def test_verify_refuses_a_graph_of_another_model(mlp: Mlp) -> None:
 
 
 def test_a_packed_model_that_differs_is_refused(mlp: Mlp, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featherbit.pack._lower.pack_sign", lambda x: pack_sign(-x))
+    monkeypatch.setattr("featherbit.pack._weights.pack_weight", lambda x, *kind: pack_weight(-x, *kind))
     with pytest.raises(PackError, match="values differ from the model") as caught:
         pack(mlp, PIXELS)
     assert caught.value.path == "linear1"

@@ -129,6 +129,19 @@ def _parse_real(value: object) -> float:
     return float(number) + 0.0  # -0.0 becomes 0.0
 
 
+def _parse_text(value: object) -> str:
+    if not isinstance(value, str) or len(value) > 500 or not is_text(value):
+        raise GraphError(
+            f"must be a Unicode string of at most 500 characters, got {value!r:.80}", FileErrorCode.BAD_ATTRIBUTE
+        )
+    return value
+
+
+def is_text(value: str) -> bool:
+    """Whether a string can be written as UTF-8: a lone surrogate cannot."""
+    return not any(0xD800 <= ord(character) <= 0xDFFF for character in value)
+
+
 def _write_real(value: float) -> object:
     return value if math.isfinite(value) else ("inf" if value > 0 else "-inf")
 
@@ -158,6 +171,9 @@ SIDES = _sizes(4, low=0)
 
 REAL = Attribute(_parse_real, _write_real)
 """One float32 or an infinity, not NaN; -0.0 is taken as 0.0."""
+
+TEXT = Attribute(_parse_text)
+"""Words for people, a Unicode string of at most 500 characters."""
 
 TRUTH = Attribute(_parse_truth)
 """True or false."""

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeVar, get_type_hints
 from numpy.typing import NDArray
 
 from ..errors import FileErrorCode, GraphError
-from ._fields import Array, Attribute
+from ._fields import Array, Attribute, is_text
 from ._types import ValueType
 
 _NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,200}")
@@ -128,7 +128,7 @@ class Op:
             if not isinstance(name, str) or not _NAME.fullmatch(name):
                 reason = f"a value's name is 1 to 200 letters, digits and _ . : / -, got {name!r:.80}"
                 raise GraphError(reason, FileErrorCode.BAD_NAME)
-        if not isinstance(self.path, str) or not _is_text(self.path):
+        if not isinstance(self.path, str) or not is_text(self.path):
             raise GraphError(f"the path must be a Unicode string, got {self.path!r:.80}", FileErrorCode.BAD_NAME)
         count = len(self.inputs)
         if count < self.input_count or (count > self.input_count and not self.more_inputs):
@@ -141,11 +141,6 @@ class Op:
             object.__setattr__(self, name, rule.parse(getattr(self, name)))
         except GraphError as error:
             raise GraphError(f"{name} {error}", error.code) from None
-
-
-def _is_text(text: str) -> bool:
-    # A lone surrogate cannot be written as UTF-8.
-    return not any(0xD800 <= ord(character) <= 0xDFFF for character in text)
 
 
 _SomeOp = TypeVar("_SomeOp", bound=Op)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import FileErrorCode, GraphError
 from ._checks import check_shape
-from ._fields import REAL, REALS, TRUTH
+from ._fields import REAL, REALS, TEXT, TRUTH
 from ._op import Op, operation
 from ._types import ValueType
 
@@ -47,9 +47,15 @@ class Affine(Op):
 @operation
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AddReal(Op):
-    """Add two real values of one shape, rounded once."""
+    """Add two real values of one shape, rounded once.
+
+    Args:
+        reason: why it is not done in integers, in words, for messages; may be empty.
+    """
 
     input_count: ClassVar[int] = 2
+
+    reason: Annotated[str, TEXT] = ""
 
     def infer(self, *inputs: ValueType) -> ValueType:
         """Return float32 of the same shape."""

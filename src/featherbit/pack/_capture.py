@@ -7,7 +7,7 @@ comparisons. The captured operators are kept as they are: thresholds are found b
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,21 @@ import torch
 from torch import Tensor, fx, nn
 
 from ..errors import PackError
+
+_FUNCTIONAL: dict[object, Any] = {
+    torch.ops.aten.add_.Tensor: torch.ops.aten.add.Tensor,
+    torch.ops.aten.sub_.Tensor: torch.ops.aten.sub.Tensor,
+    torch.ops.aten.mul_.Tensor: torch.ops.aten.mul.Tensor,
+    torch.ops.aten.div_.Tensor: torch.ops.aten.div.Tensor,
+    torch.ops.aten.neg_.default: torch.ops.aten.neg.default,
+    torch.ops.aten.relu_.default: torch.ops.aten.relu.default,
+    torch.ops.aten.relu6_.default: torch.ops.aten.relu6.default,
+    torch.ops.aten.hardtanh_.default: torch.ops.aten.hardtanh.default,
+    torch.ops.aten.leaky_relu_.default: torch.ops.aten.leaky_relu.default,
+    torch.ops.aten.clamp_.default: torch.ops.aten.clamp.default,
+    torch.ops.aten.dropout_.default: torch.ops.aten.dropout.default,
+}
+"""For each operator that writes into its argument, the one that does not."""
 
 _SHAPED = (torch.ops.aten.view.default, torch.ops.aten.reshape.default)
 
@@ -74,6 +89,7 @@ def capture(model: nn.Module, example: Tensor) -> Capture:
         raise PackError(
             "", f"it must take one tensor and return one, it takes {len(inputs)} and returns {len(outputs)}"
         )
+    _replace_mutation(program.graph)
     nodes = tuple(node for node in program.graph.nodes if node.op == "call_function")
     paths = {node: _layer_path(node) for node in nodes}
     return Capture(nodes, inputs[0], outputs[0], constants, _names(nodes, inputs[0], paths), paths)
@@ -91,20 +107,26 @@ def run(captured: Capture, x: Tensor, wanted: Sequence[fx.Node]) -> dict[fx.Node
     return {node: values[node] for node in wanted}
 
 
-def evaluate(captured: Capture, given: Mapping[fx.Node, Tensor], wanted: Sequence[fx.Node]) -> dict[fx.Node, Tensor]:
+def evaluate(
+    captured: Capture,
+    given: Mapping[fx.Node, Tensor],
+    wanted: Sequence[fx.Node],
+    skip: Set[fx.Node] = frozenset(),
+) -> dict[fx.Node, Tensor]:
     """Compute the wanted nodes from given ones by the captured operators.
 
     Args:
         captured: the model.
         given: values of some nodes; they are not computed.
         wanted: nodes to compute.
+        skip: nodes that hand on their first argument as it is.
     """
     values: dict[fx.Node, Tensor] = {**captured.constants, **given}
     needed = _needed(wanted, set(values))
     with torch.no_grad():
         for node in captured.nodes:
             if node in needed and node not in values:
-                values[node] = _call(node, values)
+                values[node] = values[node.args[0]] if node in skip else _call(node, values)  # type: ignore[index]
     return values
 
 
@@ -115,6 +137,18 @@ def _call(node: fx.Node, values: Mapping[fx.Node, Tensor]) -> Tensor:
         args = (args[0], [args[0].shape[0], *args[1][1:]])
     result: Tensor = node.target(*args, **kwargs)  # type: ignore[operator]
     return result
+
+
+def _replace_mutation(graph: fx.Graph) -> None:
+    """Let operators that write into their first argument return a new tensor instead, which all later nodes read."""
+    place = {node: i for i, node in enumerate(graph.nodes)}
+    for node in graph.nodes:
+        functional = _FUNCTIONAL.get(node.target)
+        if functional is not None:
+            for user in list(node.args[0].users):
+                if place[user] > place[node]:
+                    user.replace_input_with(node.args[0], node)
+            node.target = functional
 
 
 def _needed(wanted: Sequence[fx.Node], given: set[fx.Node]) -> set[fx.Node]:

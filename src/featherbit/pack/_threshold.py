@@ -1,10 +1,10 @@
-"""Fold whatever stands between an integer sum and a sign into one integer threshold per channel, exactly.
+"""Fold whatever stands between an integer sum and a quantizer into integer thresholds per channel, exactly.
 
 No formula of batch norm is used. The captured operators themselves are run on candidate sums, every channel on its
-own, and the place where the sign changes is found by bisection; so bias, batch norm with any sign of its scale, hard
-tanh, their roundings, infinities and NaN come out as in training. Bisection needs a function that changes its sign at
-most once; that is then checked on every possible sum while there are at most `EXHAUSTIVE` of them, else on a sample
-around and beyond.
+own, and the places where the code changes are found by bisection; so bias, batch norm with any sign of its scale, hard
+tanh, their roundings, infinities and NaN come out as in training. Bisection needs a function that only rises or only
+falls; that is then checked on every possible sum while there are at most `EXHAUSTIVE` of them, else on a sample around
+and beyond.
 """
 
 from __future__ import annotations
@@ -15,70 +15,139 @@ import numpy as np
 from numpy.typing import NDArray
 
 ALWAYS = -(2**31)
-"""The threshold that every sum reaches; with flip 0 always +1, with flip 1 always -1."""
+"""The threshold that every sum reaches."""
+NEVER = 2**31 - 1
+"""The threshold that no sum reaches."""
 EXHAUSTIVE = 2**25
 _SAMPLES = 4096
+_NEAR = 16
 _CHUNK = 2**22
 
-Bits = Callable[[NDArray[np.int64]], NDArray[np.bool_]]
-"""Sums `[R, N]` (one row per candidate, one column per channel) to bits `[R, N]`: True where the sign is +1."""
+Levels = Callable[[NDArray[np.int64]], NDArray[np.int64]]
+"""Sums `[R, N]` (one row per candidate, one column per channel) to codes `[R, N]`, from 0 up."""
 
 
 class NotMonotonicError(Exception):
-    """The bit of a channel changes more than once over the range of its sums."""
+    """The code of a channel rises and falls over the range of its sums."""
 
 
-def find_thresholds(bits: Bits, sums: NDArray[np.int64], channels: int) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """Return the threshold and the flip of each channel.
+def find_thresholds(levels: Levels, sums: range, channels: int) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Return the threshold and the flip of each channel of a function to 0 and 1.
 
-    Bit = `(sum >= threshold) XOR flip`.
+    Bit = `(sum >= threshold) XOR flip`. A bit that never changes has the threshold `ALWAYS`.
 
     Args:
-        bits: the function to fold.
-        sums: every sum that can occur, int64 `[R]`, ascending, R >= 1.
+        levels: the function to fold.
+        sums: every sum that can occur, ascending, at least one.
         channels: N.
 
     Returns:
         thresholds int32 `[N]` and flips bool `[N]`.
 
     Raises:
-        NotMonotonicError: the function changes its sign more than once.
+        NotMonotonicError: the function changes its bit more than once.
 
-    >>> find_thresholds(lambda s: s >= 3, np.arange(-4, 5), 1)
+    >>> find_thresholds(lambda s: (s >= 3) * 1, range(-4, 5), 1)
     (array([3], dtype=int32), array([False]))
     """
-    first = bits(np.full((1, channels), sums[0]))[0]  # [N]
-    last = bits(np.full((1, channels), sums[-1]))[0]
-    # The least index whose bit is the last one's; all before it have the first one's.
-    low = np.zeros(channels, dtype=np.int64)
-    high = np.full(channels, len(sums) - 1)
-    while (low < high).any():
-        middle = (low + high) // 2
-        reached = bits(sums[middle][None, :])[0] == last
-        high = np.where(reached, middle, high)
-        low = np.where(reached, low, np.minimum(middle + 1, high))
-    thresholds = np.where(first == last, ALWAYS, sums[high]).astype(np.int32)
-    flips = ~last
-    _check(bits, sums, thresholds, flips)
-    return thresholds, flips
+    ladders, flips = find_ladders(levels, sums, channels, 1)
+    thresholds = ladders[:, 0]
+    never = thresholds == NEVER
+    return np.where(never, ALWAYS, thresholds).astype(np.int32), flips ^ never
 
 
-def _check(bits: Bits, sums: NDArray[np.int64], thresholds: NDArray[np.int32], flips: NDArray[np.bool_]) -> None:
-    channels = len(thresholds)
+def find_ladders(
+    levels: Levels, sums: range, channels: int, highest: int
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Return the thresholds and the flip of each channel of a function to codes.
+
+    Code = the number of thresholds for which `(sum >= threshold) XOR flip`.
+
+    Args:
+        levels: the function to fold.
+        sums: every sum that can occur, ascending, at least one.
+        channels: N.
+        highest: the greatest code, L.
+
+    Returns:
+        thresholds int32 `[N, L]`, each row ascending, and flips bool `[N]`.
+
+    Raises:
+        NotMonotonicError: the function rises and falls.
+
+    >>> find_ladders(lambda s: np.clip(-s, 0, 3), range(-9, 10), 1, 3)
+    (array([[-2, -1,  0]], dtype=int32), array([ True]))
+    """
+    first = levels(np.full((1, channels), sums[0]))[0]  # [N]
+    last = levels(np.full((1, channels), sums[-1]))[0]
+    search = _Search(levels, sums, falls=last < first, level=np.arange(1, highest + 1)[:, None])
+    places = search.bisect()  # [L, N]
+    thresholds = np.where(search.passed(last), _at(sums, places), NEVER)
+    thresholds = np.where(search.passed(first), ALWAYS, thresholds)
+    _check(search, places)
+    return np.sort(thresholds.T, axis=1).astype(np.int32), search.falls
+
+
+class _Search:
+    """The search for the least sum at which a channel has passed each level."""
+
+    def __init__(self, levels: Levels, sums: range, falls: NDArray[np.bool_], level: NDArray[np.int64]) -> None:
+        self.levels, self.sums, self.falls, self.level = levels, sums, falls, level
+
+    def passed(self, codes: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether codes `[N]` or `[L, N]` have reached each level, or fallen below it."""
+        return (codes >= self.level) ^ self.falls
+
+    def against(self, steps: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether the codes' steps `[R, N]` go down in a channel that rises, or up in one that falls."""
+        return ((steps < 0) ^ self.falls) & (steps != 0)
+
+    def bisect(self) -> NDArray[np.int64]:
+        """Return the least place in `sums` that has passed, `[L, N]`; the last where none has."""
+        low = np.zeros((len(self.level), len(self.falls)), dtype=np.int64)
+        high = np.full_like(low, len(self.sums) - 1)
+        while (low < high).any():
+            middle = (low + high) // 2
+            passed = self.passed(self.levels(_at(self.sums, middle)))
+            high = np.where(passed, middle, high)
+            low = np.where(passed, low, np.minimum(middle + 1, high))
+        return high
+
+
+def _at(sums: range, places: NDArray[np.int64]) -> NDArray[np.int64]:
+    return sums.start + sums.step * places
+
+
+def _check(search: _Search, places: NDArray[np.int64]) -> None:
+    """Check that each channel only rises or only falls; then the places found are the only ones."""
+    count, channels = len(search.sums), len(search.falls)
     if channels == 0:
         return
-    if len(sums) * channels > EXHAUSTIVE:
-        places = np.linspace(0, len(sums) - 1, _SAMPLES).round().astype(np.int64)
-        for place in np.array_split(places, max(1, _SAMPLES * channels // _CHUNK)):
-            _compare(bits, np.broadcast_to(sums[place][:, None], (len(place), channels)), thresholds, flips)
-        near = np.searchsorted(sums, thresholds)[None, :] + np.arange(-16, 17)[:, None]  # [33, N]
-        _compare(bits, sums[near.clip(0, len(sums) - 1)], thresholds, flips)
-        return
-    for part in np.array_split(sums, max(1, len(sums) * channels // _CHUNK)):
-        _compare(bits, np.broadcast_to(part[:, None], (len(part), channels)), thresholds, flips)
+    rows = np.arange(count)
+    if count * channels > EXHAUSTIVE:
+        rows = np.unique(np.linspace(0, count - 1, _SAMPLES).round().astype(np.int64))
+        _check_near(search, places)
+    chunk = max(2, _CHUNK // channels)
+    for begin in range(0, len(rows), chunk - 1):  # chunks overlap by one row
+        part = _at(search.sums, rows[begin : begin + chunk])
+        codes = search.levels(np.broadcast_to(part[:, None], (len(part), channels)))
+        _refuse_where(search.against(np.diff(codes, axis=0)))
 
 
-def _compare(bits: Bits, sums: NDArray[np.int64], thresholds: NDArray[np.int32], flips: NDArray[np.bool_]) -> None:
-    wrong = (bits(sums) != ((sums >= thresholds) ^ flips)).any(axis=0)
-    if wrong.any():
-        raise NotMonotonicError(f"channel {int(np.argmax(wrong))} changes its sign more than once")
+def _check_near(search: _Search, places: NDArray[np.int64]) -> None:
+    last = len(search.sums) - 1
+    previous = None
+    for distance in range(-_NEAR, _NEAR + 1):
+        near = places + distance
+        codes = search.levels(_at(search.sums, near.clip(0, last)))  # [L, N]
+        inside = (near >= 0) & (near <= last) & (places > 0) & (places < last)
+        _refuse_where(inside & (search.passed(codes) != (distance >= 0)))
+        if previous is not None:
+            _refuse_where(search.against(codes - previous))
+        previous = codes
+
+
+def _refuse_where(wrong: NDArray[np.bool_]) -> None:
+    channels = wrong.any(axis=0)
+    if channels.any():
+        raise NotMonotonicError(f"channel {int(np.argmax(channels))} changes more than once, up and down")

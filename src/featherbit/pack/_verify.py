@@ -9,15 +9,20 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
+from .. import ir
 from ..errors import PackError
 from ..ir import Graph
 from ..runtime import Session
-from ._capture import capture, run
-from ._lower import Lowering, lower
+from ._capture import capture, evaluate, run
+from ._lower import lower
+from ._lowering import Lowering
+from ._values import Codes, Real
 
 _CHUNK = 500
+_ELEMENTS = 2**27
+"""About as many numbers of the model are held at once."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ def verify(
     isa: str | None = None,
     threads: int = 1,
     batch_size: int = _CHUNK,
+    reference: bool = False,
 ) -> tuple[Agreement, ...]:
     """Run a model and its packed graph on inputs and compare every common value.
 
@@ -74,7 +80,8 @@ def verify(
         inputs: `[B, *shape]`, uint8 or float32.
         isa: instruction set of the packed side; None is the active one.
         threads: threads of the packed side.
-        batch_size: inputs that the packed side runs at once.
+        batch_size: most inputs that the packed side runs at once.
+        reference: the packed side is the reference interpreter, not the native runtime.
 
     Returns:
         One row for each value, in the order of the graph.
@@ -87,7 +94,7 @@ def verify(
     unknown = set(graph.types) - {op.output for op in lowering.ops}
     if unknown:
         raise PackError("", f"the graph was not packed from this model: it has a value {min(unknown)!r} of its own")
-    return compare(lowering, graph, tensor, isa=isa, threads=threads, batch_size=batch_size)
+    return compare(lowering, graph, tensor, isa=isa, threads=threads, batch_size=batch_size, reference=reference)
 
 
 def compare(
@@ -98,40 +105,53 @@ def compare(
     isa: str | None = None,
     threads: int = 1,
     batch_size: int = _CHUNK,
+    reference: bool = False,
 ) -> tuple[Agreement, ...]:
     """Compare a graph with the model it was just lowered from; see `verify`."""
-    session = Session(graph, isa=isa, threads=threads)
+    session = None if reference else Session(graph, isa=isa, threads=threads)
     totals = {name: [0, 0] for name in graph.types if name != graph.input.output}
+    most = max(1, _ELEMENTS // sum(kind.size for kind in graph.types.values()))
+    batch_size = min(batch_size, most)
     for start in range(0, len(inputs), batch_size):
         batch = inputs[start : start + batch_size]
-        packed = session.trace(np.ascontiguousarray(batch.numpy()))
+        x = np.ascontiguousarray(batch.numpy())
+        packed = ir.reference.run(graph, x) if session is None else session.trace(x)
         for name, trained in _trained(lowering, graph, batch):
             totals[name][0] += trained.size
-            totals[name][1] += _differences(packed[name], trained)
+            totals[name][1] += _differences(lowering.meaning[name], packed[name], trained)
     return tuple(Agreement(name, graph.op_of(name).path, *counts) for name, counts in totals.items())
 
 
-def _trained(lowering: Lowering, graph: Graph, batch: Tensor) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Yield each value of the graph as the model computes it: codes, sums or the float output."""
-    captured = lowering.captured
-    named = {name: node for node, name in captured.names.items()}
-    nodes = {
-        name: lowering.codes[name].node if name in lowering.codes else named.get(name, captured.output)
-        for name in graph.types
-        if name != graph.input.output
-    }
-    values = run(captured, batch, list(nodes.values()))
-    for name, node in nodes.items():
-        real = values[node].numpy()
-        codes = lowering.codes.get(name)
-        yield name, real if codes is None else real.astype(np.float64) / codes.scale + codes.zero_point
+def _trained(lowering: Lowering, graph: Graph, batch: Tensor) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Yield each value of the graph as the model computes it: the real numbers, in the graph's order."""
+    meanings = {name: lowering.meaning[name] for name in graph.types if name != graph.input.output}
+    wanted = [_start(meaning) for meaning in meanings.values()]
+    values = run(lowering.captured, batch, wanted)
+    for name, meaning in meanings.items():
+        value = values[_start(meaning)]
+        if isinstance(meaning, Codes) and meaning.start is not None:
+            given = {**lowering.constants(), meaning.start: value}
+            value = evaluate(lowering.captured, given, [meaning.node], meaning.skip)[meaning.node]
+        flat = value.reshape(len(value), -1).numpy().astype(np.float32)  # [B, size]
+        ordered = flat if meaning.order is None else flat[:, meaning.order]
+        yield (
+            name,
+            ordered.reshape(len(flat), *graph.types[name].shape)
+            if ordered[:1].size == graph.types[name].size
+            else ordered,
+        )
 
 
-def _differences(packed: NDArray[Any], trained: NDArray[Any]) -> int:
-    if packed.shape != trained.shape:
+def _start(meaning: Codes | Real) -> fx.Node:
+    start = meaning.start if isinstance(meaning, Codes) else None
+    return meaning.node if start is None else start
+
+
+def _differences(meaning: Codes | Real, packed: NDArray[Any], trained: NDArray[np.float32]) -> int:
+    reals = meaning.reals(packed) if isinstance(meaning, Codes) else packed
+    if reals.shape != trained.shape:
         return trained.size
-    same = packed == trained
-    if packed.dtype.kind == "f":
-        same |= np.isnan(packed) & np.isnan(trained)
-        same &= np.signbit(packed) == np.signbit(trained)
+    same = (reals == trained) | (np.isnan(reals) & np.isnan(trained))
+    if isinstance(meaning, Real):  # integers have one zero
+        same &= (np.signbit(reals) == np.signbit(trained)) | np.isnan(reals)
     return int(same.size - np.count_nonzero(same))
