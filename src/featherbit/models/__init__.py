@@ -2,3 +2,7 @@
 
 from ._convnet import ConvNet as ConvNet
 from ._mlp import Mlp as Mlp
+from ._resnet import ResNet as ResNet
+from ._resnet import resnet18 as resnet18
+from ._resnet import resnet20 as resnet20
+from ._vgg_small import VggSmall as VggSmall

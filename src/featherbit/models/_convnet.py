@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterator, Sequence
 
 from torch import nn
@@ -11,12 +12,15 @@ from ..errors import InputError
 from ..layers import FixedPointInput, QuantConv2d, QuantLinear
 from ..quantizers import Sign
 
+Parts = Iterator[tuple[str, nn.Module]]
+
 
 class ConvNet(nn.Sequential):
     """Pairs of 3 x 3 convolutions with pooling after each pair, then dense layers.
 
     Order: 8-bit input, then per convolution: convolution, [2 x 2 max pooling], batch norm, activation; flatten; per
-    dense layer: linear, batch norm, activation; linear, batch norm. The pooling stands before the batch norm.
+    dense layer: linear, batch norm, activation; linear, batch norm. The pooling stands before the batch norm. An
+    activation quantizer with a scale of its own is the next layer's `input_quantizer` instead of a module.
 
     Args:
         image_shape: channels, height and width of an image.
@@ -47,40 +51,90 @@ class ConvNet(nn.Sequential):
         activation: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        depth, height, width = image_shape
-        shrink = 2 ** len(channels)
-        if not channels or min(height, width) < shrink:
-            raise InputError(f"{len(channels)} poolings need images of {shrink} pixels a side, got {height} x {width}")
+        flat = flat_features(image_shape, channels)
         weights = Sign(window=None) if weight_quantizer is None else weight_quantizer
         active = Sign() if activation is None else activation
-        flat = channels[-1] * (height // shrink) * (width // shrink)
         self.add_module("input", FixedPointInput(bits=8))
-        for name, module in _convolutions(depth, channels, weights, active):
+        depths = [image_shape[0], *(width for width in channels for _ in range(2))]
+        for name, module in convolutions(depths, weights, active):
             self.add_module(name, module)
         self.add_module("flatten", nn.Flatten())  # [B, C, H, W] -> [B, C * H * W]
-        for name, module in _dense([flat, *dense_features, classes], 2 * len(channels) + 1, weights, active):
+        for name, module in dense([flat, *dense_features, classes], len(depths), weights, active):
             self.add_module(name, module)
 
 
-def _convolutions(
-    depth: int, channels: Sequence[int], weights: nn.Module, active: nn.Module
-) -> Iterator[tuple[str, nn.Module]]:
-    for i, width in enumerate(channels):
-        for n in (2 * i + 1, 2 * i + 2):
-            quantizer = copy.deepcopy(weights)
-            yield f"conv{n}", QuantConv2d(depth, width, 3, padding=1, bias=False, weight_quantizer=quantizer)
-            if n % 2 == 0:
-                yield f"pool{n}", nn.MaxPool2d(2)  # [B, C, H, W] -> [B, C, H // 2, W // 2]
-            yield f"norm{n}", nn.BatchNorm2d(width, eps=1e-4, momentum=0.1)
+def flat_features(image_shape: Sequence[int], channels: Sequence[int]) -> int:
+    """Return how many features are left after one pooling for each of `channels`.
+
+    Raises:
+        InputError: no channels, an image without three dimensions, or one that is too small.
+    """
+    shrink: int = 2 ** len(channels)
+    if len(image_shape) != 3 or not channels or min(image_shape[1:]) < shrink:
+        raise InputError(
+            f"{len(channels)} poolings need images [channels, height, width] of at least {shrink} pixels a side, "
+            f"got {list(image_shape)}"
+        )
+    return channels[-1] * (image_shape[1] // shrink) * (image_shape[2] // shrink)
+
+
+def convolutions(
+    depths: Sequence[int], weights: nn.Module, active: nn.Module, *, first_weights: nn.Module | None = None
+) -> Parts:
+    """Yield the convolutions between `depths`, pooling after each second one.
+
+    Args:
+        depths: channels before and after each convolution.
+        weights: quantizes the weights.
+        active: follows each batch norm.
+        first_weights: quantizes the first layer's weights instead.
+    """
+    for n, (fan_in, fan_out) in enumerate(itertools.pairwise(depths), start=1):
+        yield (
+            f"conv{n}",
+            QuantConv2d(
+                fan_in,
+                fan_out,
+                3,
+                padding=1,
+                bias=False,
+                input_quantizer=_scaled(active) if n > 1 else None,
+                weight_quantizer=copy.deepcopy(weights if first_weights is None or n > 1 else first_weights),
+            ),
+        )
+        if n % 2 == 0:
+            yield f"pool{n}", nn.MaxPool2d(2)  # [B, C, H, W] -> [B, C, H // 2, W // 2]
+        yield f"norm{n}", nn.BatchNorm2d(fan_out, eps=1e-4, momentum=0.1)
+        if _scaled(active) is None:
             yield f"act{n}", copy.deepcopy(active)
-            depth = width
 
 
-def _dense(widths: Sequence[int], first: int, weights: nn.Module, active: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def dense(widths: Sequence[int], first: int, weights: nn.Module, active: nn.Module) -> Parts:
+    """Yield the linear layers between `widths`, with no activation after the last.
+
+    Args:
+        widths: features before and after each layer.
+        first: number of the first layer, for its name.
+        weights: quantizes the weights.
+        active: follows each hidden batch norm, and precedes the first layer.
+    """
     last = len(widths) - 2
-    for i in range(len(widths) - 1):
-        quantizer = copy.deepcopy(weights)
-        yield f"linear{first + i}", QuantLinear(widths[i], widths[i + 1], bias=False, weight_quantizer=quantizer)
-        yield f"norm{first + i}", nn.BatchNorm1d(widths[i + 1], eps=1e-4, momentum=0.1)
-        if i < last:
+    for i, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
+        yield (
+            f"linear{first + i}",
+            QuantLinear(
+                fan_in,
+                fan_out,
+                bias=False,
+                input_quantizer=_scaled(active),
+                weight_quantizer=copy.deepcopy(weights),
+            ),
+        )
+        yield f"norm{first + i}", nn.BatchNorm1d(fan_out, eps=1e-4, momentum=0.1)
+        if i < last and _scaled(active) is None:
             yield f"act{first + i}", copy.deepcopy(active)
+
+
+def _scaled(active: nn.Module) -> nn.Module | None:
+    """Return a copy of a quantizer with a scale of its own, which a layer must see."""
+    return copy.deepcopy(active) if hasattr(active, "codes") else None

@@ -1,0 +1,56 @@
+"""VGG-small, the usual CIFAR-10 network of the literature on binary weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from ..layers import FixedPointInput
+from ..quantizers import LinearQuant, Sign
+from ._convnet import convolutions, dense, flat_features
+
+
+class VggSmall(nn.Sequential):
+    """Six convolutions and one linear layer; the first and the last have 8-bit weights.
+
+    Order as in `ConvNet`: convolution, [2 x 2 max pooling], batch norm, activation.
+
+    Args:
+        image_shape: channels, height and width of an image.
+        classes: number of outputs.
+        channels: width of each pair of convolutions.
+        weight_quantizer: quantizes all weights but the first and the last, copied for each layer; by default the sign.
+        activation: follows each hidden batch norm, copied for each; by default `Sign()`.
+
+    Raises:
+        InputError: no channels, or an image that is too small for the poolings.
+
+    Source: the VGG-small of Zhang et al., LQ-Nets (arXiv 1807.10029), and of those who compare with it.
+    Differs: the first and the last layer have 8 bits, where they stay in float there, so the whole network can be
+    packed.
+
+    >>> [name for name, _ in VggSmall((3, 4, 4), 10, channels=[8]).named_children()]
+    ['input', 'conv1', 'norm1', 'act1', 'conv2', 'pool2', 'norm2', 'act2', 'flatten', 'linear3', 'norm3']
+    """
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        classes: int,
+        *,
+        channels: Sequence[int] = (128, 256, 512),
+        weight_quantizer: nn.Module | None = None,
+        activation: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        flat = flat_features(image_shape, channels)
+        weights = Sign(window=None) if weight_quantizer is None else weight_quantizer
+        active = Sign() if activation is None else activation
+        self.add_module("input", FixedPointInput(bits=8))
+        depths = [image_shape[0], *(width for width in channels for _ in range(2))]
+        for name, module in convolutions(depths, weights, active, first_weights=LinearQuant(8)):
+            self.add_module(name, module)
+        self.add_module("flatten", nn.Flatten())  # [B, C, H, W] -> [B, C * H * W]
+        for name, module in dense([flat, classes], len(depths), LinearQuant(8), active):
+            self.add_module(name, module)
