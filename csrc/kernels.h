@@ -50,6 +50,7 @@ struct Gather {
     std::int64_t m = 0;
     const std::int64_t* runs = nullptr;  // [run_count], bytes
     std::int64_t run_count = 0, run_length = 0;
+    std::int64_t panel_stride = 0;       // uint32 from one group of the panel to the next
 };
 
 // A block of 32-bit lanes, int32 or float32: rows of whole groups of 16, on 64-byte lines.
@@ -64,7 +65,7 @@ enum class BitOp { exclusive_or, conjunction };
 // entry for each column, padded to whole groups.
 enum class TileOpKind {
     correct,       // int: x += integers[row_class[row]][column] where the class is not 0
-    max_rows,      // int: each `count` rows become their maximum; fewer rows follow
+    max_rows,      // int: windows of `high` x `low` in rows of `width` pixels become their maximum; fewer rows follow
     affine,        // int to float: x = float(x) * reals[column] + more_reals[column], rounded once (fused) or twice
     affine_real,   // float to float: the same
     add,           // int: x = x * low + other * high + shift
@@ -94,9 +95,10 @@ struct TileOp {
     const float* reals = nullptr;
     const float* more_reals = nullptr;
     const std::int32_t* flips = nullptr;        // 0 or -1
+    const std::uint64_t* flip_bits = nullptr;   // the same as bits
     std::int32_t low = 0, high = 0, shift = 0;
     float real_low = 0.0F, real_high = 0.0F;
-    std::int64_t count = 0;
+    std::int64_t count = 0, width = 0;
     std::int64_t plane_bytes = 0;
     std::int64_t pixel_bytes = 0;               // store_bytes: of a row, its padding included
     int memory = 0;                             // which of Tile::memory is read or written

@@ -158,31 +158,24 @@ class StepBuilder {
         const Weights weights = weights_of(words, n_, 1, k, 1, Encoding::sign);
         step_->produce(std::make_unique<DenseProduct>(table_, memory, weights, bytes, zero_point));
     }
-    void gather(Form kernel, const Activations& activations, In<std::uint64_t, 2> words, std::int64_t taps,
-                std::int64_t channels, std::int64_t planes, Encoding encoding, std::int64_t groups) {
+    void gather(Form kernel, const Activations& activations, const Padding& padding, In<std::uint64_t, 2> words,
+                std::int64_t taps, std::int64_t channels, std::int64_t planes, Encoding encoding, std::int64_t groups) {
         require(static_cast<std::int64_t>(activations.rows.size()) == rows_ && groups >= 1 && n_ % groups == 0,
                 "one offset for each row and whole groups are needed");
+        require(static_cast<std::int64_t>(padding.row_class.size()) == rows_ &&
+                    static_cast<std::int64_t>(activations.runs.size()) * padding.run_taps == taps,
+                "one class for each row and whole runs are needed");
         const Weights weights = weights_of(words, n_, taps, channels, planes, encoding);
-        step_->produce(std::make_unique<GatherProduct>(table_, kernel, activations, weights, groups));
+        auto product = std::make_unique<GatherProduct>(table_, kernel, activations, weights, groups, padding);
+        const std::vector<std::int32_t> corrections = product->corrections();
+        step_->produce(std::move(product));
+        if (!corrections.empty()) step_->correct(corrections.data(), padding.classes(taps), padding.row_class);
     }
-    // What padding contributes beyond what is stored there, by class of rows: class i misses the taps where missing[i]
-    // is set, each of which adds delta times the sum of its weights. Class 0 misses none.
-    void correct(In<std::uint8_t, 2> missing, In<std::uint16_t, 1> row_class, std::int32_t delta,
-                 In<std::uint64_t, 2> words, std::int64_t channels, std::int64_t planes, Encoding encoding) {
-        require(rows(row_class) == rows_, "one class for each row is needed");
-        const std::int64_t classes = rows(missing), taps = columns(missing);
-        const Weights weights = weights_of(words, n_, taps, channels, planes, encoding);
-        std::vector<std::int32_t> table(static_cast<std::size_t>(classes * n_), 0);
-        for (std::int64_t tap = 0; tap < taps; ++tap)
-            for (std::int64_t i = 0; i < n_; ++i) {
-                const std::int64_t sum = delta * weights.tap_sum(i, tap);
-                for (std::int64_t kind = 0; kind < classes; ++kind)
-                    if (missing.data()[kind * taps + tap] != 0)
-                        table[static_cast<std::size_t>(kind * n_ + i)] += static_cast<std::int32_t>(sum);
-            }
-        step_->correct(table.data(), classes, {row_class.data(), row_class.data() + rows_});
+    void max_rows(std::int64_t height, std::int64_t width, std::int64_t row_pixels) {
+        require(height >= 1 && width >= 1 && row_pixels % width == 0 && rows_ % (height * row_pixels) == 0,
+                "windows must cover the image");
+        step_->max_rows(height, width, row_pixels);
     }
-    void max_rows(std::int64_t count) { step_->max_rows(count); }
     void affine(In<float, 1> multiplier, In<float, 1> addend, bool fused, bool from_integers) {
         require(rows(multiplier) == n_ && rows(addend) == n_, "multiplier and addend have a wrong length");
         step_->affine(multiplier.data(), addend.data(), fused, from_integers);
@@ -239,9 +232,17 @@ class StepBuilder {
 
 Activations make_activations(int memory, Offsets at, Offsets runs, std::int64_t run_length, bool sign,
                              std::int64_t planes, std::int64_t plane_bytes, std::int32_t zero_point,
-                             std::int32_t largest, std::int64_t group_bytes) {
-    return Activations{memory, offsets(at), offsets(runs), run_length, sign,
-                       planes, plane_bytes, zero_point,    largest,    group_bytes};
+                             std::int32_t largest, std::int64_t group_bytes, std::int32_t border_code) {
+    return Activations{memory,      offsets(at), offsets(runs), run_length,  sign,       planes,
+                       plane_bytes, zero_point,  largest,       group_bytes, border_code};
+}
+
+Padding make_padding(In<std::uint8_t, 2> missing, In<std::uint16_t, 1> row_class, std::int64_t run_taps,
+                     std::int32_t delta) {
+    return Padding{{missing.data(), missing.data() + rows(missing) * columns(missing)},
+                   {row_class.data(), row_class.data() + rows(row_class)},
+                   run_taps,
+                   delta};
 }
 
 using Taps = std::vector<std::tuple<std::size_t, int, AnyOut>>;
@@ -296,7 +297,10 @@ NB_MODULE(_native, module) {
     nb::class_<Activations>(module, "Activations");
     module.def("activations", &make_activations, nb::arg("memory"), nb::arg("rows"), nb::arg("runs"),
                nb::arg("run_length"), nb::arg("sign"), nb::arg("planes"), nb::arg("plane_bytes"), nb::arg("zero_point"),
-               nb::arg("largest"), nb::arg("group_bytes"));
+               nb::arg("largest"), nb::arg("group_bytes"), nb::arg("border_code"));
+    nb::class_<Padding>(module, "Padding");
+    module.def("padding", &make_padding, nb::arg("missing"), nb::arg("row_class"), nb::arg("run_taps"),
+               nb::arg("delta"));
     nb::class_<StepBuilder>(module, "Step")
         .def(nb::init<const std::string&, std::int64_t, std::int64_t>(), nb::arg("isa"), nb::arg("rows"), nb::arg("n"))
         .def("load", &StepBuilder::load)
@@ -305,7 +309,6 @@ NB_MODULE(_native, module) {
         .def("pool", &StepBuilder::pool)
         .def("dense", &StepBuilder::dense)
         .def("gather", &StepBuilder::gather)
-        .def("correct", &StepBuilder::correct)
         .def("max_rows", &StepBuilder::max_rows)
         .def("affine", &StepBuilder::affine)
         .def("add", &StepBuilder::add)

@@ -20,8 +20,8 @@ void count_bits(typename Simd::Counter& counter, typename Simd::Bits a, typename
 }
 
 template <class Simd, BitOp Op, int R, int G>
-void conv_tile_u1(const Gather& gather, std::int64_t row, const std::uint32_t* panel, std::int64_t group_size,
-                  std::int32_t coefficient, const std::int32_t* base, std::int32_t* to, std::int64_t to_stride) {
+void conv_tile_u1(const Gather& gather, std::int64_t row, const std::uint32_t* panel, std::int32_t coefficient,
+                  const std::int32_t* base, std::int32_t* to, std::int64_t to_stride) {
     constexpr int kParts = kGroup / Simd::kLanes;
     constexpr int C = G * kParts;
     constexpr bool kNeverFull = Simd::kMaxWords > (std::int64_t{1} << 32);
@@ -44,7 +44,7 @@ void conv_tile_u1(const Gather& gather, std::int64_t row, const std::uint32_t* p
                 FEATHERBIT_UNROLL for (int half = 0; half < 2; ++half) {
                     typename Simd::Bits weights[C];
                     FEATHERBIT_UNROLL for (int c = 0; c < C; ++c)
-                        weights[c] = Simd::load(step + (c / kParts) * group_size + (c % kParts) * Simd::kLanes);
+                        weights[c] = Simd::load(step + (c / kParts) * gather.panel_stride + (c % kParts) * Simd::kLanes);
                     FEATHERBIT_UNROLL for (int r = 0; r < R; ++r) {
                         const auto at = reinterpret_cast<const std::uint64_t*>(a[r] + offset) + w;
                         const auto word = Simd::broadcast(half_word<Simd>(at, half));
@@ -74,10 +74,9 @@ void conv_tile_u1(const Gather& gather, std::int64_t row, const std::uint32_t* p
 template <class Simd, BitOp Op, int R, int G>
 void conv_rows_u1(const Gather& gather, std::int64_t row, const std::uint32_t* panel, std::int64_t group,
                   std::int32_t coefficient, const std::int32_t* base, const Block& block) {
-    const std::int64_t group_size = gather.run_count * gather.run_length * 2 * kGroup;
     const std::int32_t* from = base != nullptr ? base + group * kGroup : nullptr;
     for (; row + R <= gather.m; row += R)
-        conv_tile_u1<Simd, Op, R, G>(gather, row, panel + group * group_size, group_size, coefficient, from,
+        conv_tile_u1<Simd, Op, R, G>(gather, row, panel + group * gather.panel_stride, coefficient, from,
                                      block.at + row * block.stride + group * kGroup, block.stride);
     if constexpr (R > 1) conv_rows_u1<Simd, Op, R / 2, G>(gather, row, panel, group, coefficient, base, block);
 }

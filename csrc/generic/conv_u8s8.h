@@ -10,7 +10,7 @@ namespace featherbit {
 namespace {
 
 template <class Simd, bool Wide, int R, int G>
-void conv_tile_u8s8(const Gather& gather, std::int64_t row, const std::uint32_t* panel, std::int64_t group_size,
+void conv_tile_u8s8(const Gather& gather, std::int64_t row, const std::uint32_t* panel,
                     const std::int32_t* base, std::int32_t* to, std::int64_t to_stride) {
     constexpr int kParts = kGroup / Simd::kLanes;
     constexpr int C = G * kParts;
@@ -28,7 +28,7 @@ void conv_tile_u8s8(const Gather& gather, std::int64_t row, const std::uint32_t*
         for (std::int64_t q = 0; q < gather.run_length; ++q, step += kGroup) {
             typename Simd::template ByteWeights<Wide> weights[C];
             FEATHERBIT_UNROLL for (int c = 0; c < C; ++c)
-                weights[c] = Simd::template byte_weights<Wide>(step + (c / kParts) * group_size +
+                weights[c] = Simd::template byte_weights<Wide>(step + (c / kParts) * gather.panel_stride +
                                                                (c % kParts) * Simd::kLanes);
             FEATHERBIT_UNROLL for (int r = 0; r < R; ++r) {
                 std::uint32_t word;
@@ -46,10 +46,9 @@ void conv_tile_u8s8(const Gather& gather, std::int64_t row, const std::uint32_t*
 template <class Simd, bool Wide, int R, int G>
 void conv_rows_u8s8(const Gather& gather, std::int64_t row, const std::uint32_t* panel, std::int64_t group,
                     const std::int32_t* base, const Block& block) {
-    const std::int64_t group_size = gather.run_count * gather.run_length * kGroup;
     const std::int32_t* from = base != nullptr ? base + group * kGroup : nullptr;
     for (; row + R <= gather.m; row += R)
-        conv_tile_u8s8<Simd, Wide, R, G>(gather, row, panel + group * group_size, group_size, from,
+        conv_tile_u8s8<Simd, Wide, R, G>(gather, row, panel + group * gather.panel_stride, from,
                                          block.at + row * block.stride + group * kGroup, block.stride);
     if constexpr (R > 1) conv_rows_u8s8<Simd, Wide, R / 2, G>(gather, row, panel, group, base, block);
 }

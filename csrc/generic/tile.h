@@ -31,21 +31,37 @@ inline void correct(const TileOp& op, const Tile& tile) {
     }
 }
 
+inline Ints larger(Ints a, Ints b) { return a > b ? a : b; }
+
+inline void max_of_four(const std::int32_t* from, std::int64_t right, std::int64_t below, std::int64_t n, std::int32_t* to) {
+    for (std::int64_t i = 0; i < n; i += kGroup) {
+        const Ints top = larger(load_lanes<Ints>(from + i), load_lanes<Ints>(from + right + i));
+        const Ints bottom = larger(load_lanes<Ints>(from + below + i), load_lanes<Ints>(from + below + right + i));
+        store_lanes(to + i, larger(top, bottom));
+    }
+}
+
+// Windows lie side by side; rows of a strip of windows follow each other, so a maximum is written before what is read next.
 inline void max_rows(const TileOp& op, Tile& tile) {
-    const std::int64_t m = tile.m / op.count;
-    for (std::int64_t row = 0; row < m; ++row) {
-        const std::int32_t* from = tile.block.at + row * op.count * tile.block.stride;
-        std::int32_t* to = tile.block.at + row * tile.block.stride;
+    const std::int64_t across = op.width / op.low, window = std::int64_t{op.low} * op.high, m = tile.m / window;
+    for (std::int64_t out = 0; out < m; ++out) {
+        const std::int64_t corner = out / across * op.high * op.width + out % across * op.low;
+        std::int32_t* to = tile.block.at + out * tile.block.stride;
+        if (op.low == 2 && op.high == 2) {
+            max_of_four(tile.block.at + corner * tile.block.stride, tile.block.stride, op.width * tile.block.stride, tile.n, to);
+            continue;
+        }
         for (std::int64_t i = 0; i < tile.n; i += kGroup) {
-            Ints most = load_lanes<Ints>(from + i);
-            for (std::int64_t k = 1; k < op.count; ++k) {
-                const Ints x = load_lanes<Ints>(from + k * tile.block.stride + i);
-                most = x > most ? x : most;
+            const std::int32_t* from = tile.block.at + corner * tile.block.stride + i;
+            Ints most = load_lanes<Ints>(from);
+            for (std::int64_t k = 1; k < window; ++k) {
+                const Ints x = load_lanes<Ints>(from + (k / op.low * op.width + k % op.low) * tile.block.stride);
+                most = larger(most, x);
             }
             store_lanes(to + i, most);
         }
     }
-    tile.first /= op.count;
+    tile.first /= window;
     tile.m = m;
 }
 
@@ -161,6 +177,44 @@ inline void store_planes(const TileOp& op, const Tile& tile) {
     }
 }
 
+// Thresholds straight to bit-planes, with no code in between. Of T ascending thresholds a sum reaches the first c, so bit p
+// of the count c is the parity of those among thresholds 2^p, 2 * 2^p, 3 * 2^p ... (counted from 1) that it reaches; and
+// T - c, for T = 2^k - 1, is c with every bit inverted.
+template <class Simd, int Planes>
+inline void planes_by_threshold(const TileOp& op, const TileOp& to, const Tile& tile) {
+    const auto* flips = reinterpret_cast<const std::uint16_t*>(op.flip_bits);
+    for (std::int64_t row = 0; row < tile.m; ++row) {
+        const std::int32_t* from = tile.block.at + row * tile.block.stride;
+        auto* at = reinterpret_cast<std::uint16_t*>(tile.memory[to.memory] + to.rows[tile.first + row]);
+        const std::int64_t plane_parts = to.plane_bytes / 2;
+        std::int64_t i = 0;
+        for (; i < tile.n; i += kGroup) {
+            const std::int64_t column = tile.column + i, part = column / kGroup;
+            unsigned bits[Planes];
+            for (int plane = 0; plane < Planes; ++plane) bits[plane] = flips[part];
+            for (std::int64_t t = 1; t <= (Planes == 1 ? 1 : op.count); ++t) {
+                const unsigned reached = Simd::at_least(from + i, op.integers + (t - 1) * op.integers_stride + column);
+                for (int plane = 0; plane < Planes; ++plane) bits[plane] ^= t % (1 << plane) == 0 ? reached : 0;
+            }
+            const unsigned mask = tile.n - i >= kGroup ? 0xFFFFu : (1u << (tile.n - i)) - 1u;
+            for (int plane = 0; plane < Planes; ++plane)
+                at[plane * plane_parts + part] = static_cast<std::uint16_t>(bits[plane] & mask);
+        }
+        for (; tile.last_column && (tile.column + i) % kWordBits != 0; i += kGroup)
+            for (int plane = 0; plane < Planes; ++plane) at[plane * plane_parts + (tile.column + i) / kGroup] = 0;
+    }
+}
+
+template <class Simd>
+inline void planes_by_threshold(const TileOp& op, const TileOp& to, const Tile& tile) {
+    switch (to.count) {
+        case 1: return planes_by_threshold<Simd, 1>(op, to, tile);
+        case 2: return planes_by_threshold<Simd, 2>(op, to, tile);
+        case 3: return planes_by_threshold<Simd, 3>(op, to, tile);
+        default: return planes_by_threshold<Simd, 4>(op, to, tile);
+    }
+}
+
 inline void store_bytes(const TileOp& op, const Tile& tile) {
     for (std::int64_t row = 0; row < tile.m; ++row) {
         const std::int32_t* from = tile.block.at + row * tile.block.stride;
@@ -241,12 +295,18 @@ inline void store(const TileOp& op, const Tile& tile) {
     }
 }
 
+// Whether two ops are thresholds whose codes go straight to bits.
+inline bool ends_in_bits(const TileOp& op, const TileOp& next) {
+    return (op.kind == TileOpKind::threshold && next.kind == TileOpKind::store_bits) ||
+           (op.kind == TileOpKind::count && next.kind == TileOpKind::store_planes && next.count <= 4);
+}
+
 template <class Simd>
 void tile_ops(const TileOp* ops, std::int64_t count, const Tile& whole) {
-    constexpr std::int64_t kRows = 16;  // rows at a time: whole pools, 32 KiB at 512 columns
+    constexpr std::int64_t kRows = 16;  // rows at a time: 32 KiB at 512 columns
     std::int64_t unit = 1;
     for (std::int64_t i = 0; i < count; ++i)
-        if (ops[i].kind == TileOpKind::max_rows) unit = ops[i].count;
+        if (ops[i].kind == TileOpKind::max_rows) unit = ops[i].high * ops[i].width;
     const std::int64_t rows = unit > kRows ? unit : kRows / unit * unit;
     for (std::int64_t row = 0; row < whole.m; row += rows) {
         Tile tile = whole;
@@ -254,6 +314,10 @@ void tile_ops(const TileOp* ops, std::int64_t count, const Tile& whole) {
         tile.first += row;
         tile.m = whole.m - row < rows ? whole.m - row : rows;
         for (std::int64_t i = 0; i < count; ++i) {
+            if (i + 2 == count && ends_in_bits(ops[i], ops[i + 1])) {
+                planes_by_threshold<Simd>(ops[i], ops[i + 1], tile);
+                break;
+            }
             map_integers<Simd>(ops[i], tile);
             map_reals(ops[i], tile);
             store<Simd>(ops[i], tile);

@@ -82,7 +82,12 @@ void Rearrange::fill(char* const* memory, const Part& part, const Block& block) 
         const std::int64_t row = part.first + i;
         const char* image = memory[source_.memory] + (by_image ? row * row_bytes_ : 0);
         const std::int64_t* from = locations_.data() + (by_image ? 0 : row * n_);
-        for (std::int64_t k = 0; k < n_; ++k) block.at[i * block.stride + k] = source_.read_one(image, from[k]);
+        std::int32_t* to = block.at + i * block.stride;
+        if (source_.form == Form::bytes && !source_.sign) {
+            for (std::int64_t k = 0; k < n_; ++k) to[k] = static_cast<unsigned char>(image[from[k]]);
+        } else {
+            for (std::int64_t k = 0; k < n_; ++k) to[k] = source_.read_one(image, from[k]);
+        }
     }
 }
 

@@ -146,14 +146,28 @@ struct Activations {
     std::int32_t zero_point = 0;           // of unsigned codes
     std::int32_t largest = 1;              // code
     std::int64_t group_bytes = 0;          // from the channels of one group of filters to those of the next
+    std::int32_t border_code = 0;          // what padding is stored as
+};
+
+// What is padding, by class of rows: missing[class * taps + tap], class 0 misses none; and the class of each row.
+struct Padding {
+    std::vector<std::uint8_t> missing;
+    std::vector<std::uint16_t> row_class;
+    std::int64_t run_taps = 1;  // taps of a run
+    std::int32_t delta = 0;     // what a padded tap stands for, less what its stored code does
+
+    std::int64_t classes(std::int64_t taps) const { return static_cast<std::int64_t>(missing.size()) / taps; }
 };
 
 // A convolution or a dense layer with operands of any width, gathered where they lie.
 class GatherProduct : public Producer {
    public:
     // kernel: `bits` = conv_u1 on every pair of planes, `bytes` = conv_u8s8, `lanes` = depthwise_u8.
+    // Runs that are padding whole are left out.
     GatherProduct(const KernelTable* table, Form kernel, Activations activations, const Weights& weights,
-                  std::int64_t groups);
+                  std::int64_t groups, const Padding& padding);
+    // What must be added to the sums of each class of rows, int32 [classes][n]: empty where that is nothing.
+    const std::vector<std::int32_t>& corrections() const { return corrections_; }
     void fill(char* const* memory, const Part& part, const Block& block) const override;
     void repeat_rows(std::int64_t rows, const std::vector<std::int64_t>& row_bytes) override;
     bool splits_columns() const override { return groups_ == 1 && kernel_ != Form::lanes; }
@@ -165,9 +179,16 @@ class GatherProduct : public Producer {
         BitOp op;
         std::int32_t coefficient;
     };
+    // Consecutive rows that read the same runs.
+    struct Span {
+        std::int64_t end, first_run, run_count;
+    };
     void prepare_bits(const Weights& weights);
-    void fill_group(const Gather& gather, std::int64_t group, std::int64_t column, std::int64_t n,
-                    const Block& block) const;
+    void prepare_padding(const Weights& weights, const Padding& padding);
+    std::int64_t padded_tap(const Weights& weights, std::int64_t column, std::int64_t tap) const;
+    void fill_group(const Gather& gather, std::int64_t first_run, std::int64_t group, std::int64_t column,
+                    std::int64_t n, const Block& block) const;
+    void fill_span(Gather gather, std::int64_t first_run, const Part& part, const Block& block) const;
 
     const KernelTable* table_;
     Form kernel_;
@@ -178,6 +199,8 @@ class GatherProduct : public Producer {
     std::vector<AlignedArray<std::uint32_t>> panels_;  // [panel][group]
     std::vector<std::vector<std::int32_t>> base_;      // [group]: [whole groups]
     std::vector<std::int32_t> depthwise_;
+    std::vector<Span> spans_;
+    std::vector<std::int32_t> corrections_;
     std::int64_t weight_bytes_ = 0, panel_group_size_ = 0;
 };
 

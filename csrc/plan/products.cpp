@@ -71,7 +71,7 @@ void DenseProduct::repeat_rows(std::int64_t, const std::vector<std::int64_t>& ro
 }
 
 GatherProduct::GatherProduct(const KernelTable* table, Form kernel, Activations activations, const Weights& weights,
-                             std::int64_t groups)
+                             std::int64_t groups, const Padding& padding)
     : table_(table),
       kernel_(kernel),
       activations_(std::move(activations)),
@@ -99,6 +99,50 @@ GatherProduct::GatherProduct(const KernelTable* table, Form kernel, Activations 
         weight_bytes_ = weights.taps * padded * 4;
     }
     for (auto& base : base_) base.resize(static_cast<std::size_t>(groups_of(group_n_) * kGroup), 0);
+    prepare_padding(weights, padding);
+}
+
+// What the kernel adds for a tap whose stored code is that of the border.
+std::int64_t GatherProduct::padded_tap(const Weights& weights, std::int64_t column, std::int64_t tap) const {
+    if (kernel_ != Form::bits) return activations_.border_code * weights.tap_sum(column, tap);
+    std::int64_t total = 0;  // a border of zero bits: XOR counts the weights, AND nothing
+    for (const Pass& pass : passes_)
+        if (pass.op == BitOp::exclusive_or)
+            total += pass.coefficient * weights.bits_set_in_tap(pass.panel, column, tap);
+    return total;
+}
+
+void GatherProduct::prepare_padding(const Weights& weights, const Padding& padding) {
+    const std::int64_t taps = weights.taps, classes = padding.classes(taps);
+    const auto runs = static_cast<std::int64_t>(activations_.runs.size());
+    std::vector<Span> span_of_class;
+    corrections_.assign(static_cast<std::size_t>(classes * n_), 0);
+    for (std::int64_t kind = 0; kind < classes; ++kind) {
+        const std::uint8_t* missing = padding.missing.data() + kind * taps;
+        const auto whole = [&](std::int64_t run) {
+            return std::all_of(missing + run * padding.run_taps, missing + (run + 1) * padding.run_taps,
+                               [](std::uint8_t is_missing) { return is_missing != 0; });
+        };
+        std::int64_t first = 0, end = runs;
+        while (kernel_ != Form::lanes && first < end && whole(first)) ++first;
+        while (kernel_ != Form::lanes && first < end && whole(end - 1)) --end;
+        span_of_class.push_back({0, first, end - first});
+        for (std::int64_t tap = 0; tap < taps; ++tap) {
+            if (missing[tap] == 0) continue;
+            const bool left_out = tap < first * padding.run_taps || tap >= end * padding.run_taps;
+            for (std::int64_t i = 0; i < n_; ++i)
+                corrections_[static_cast<std::size_t>(kind * n_ + i)] += static_cast<std::int32_t>(
+                    padding.delta * weights.tap_sum(i, tap) + (left_out ? padded_tap(weights, i, tap) : 0));
+        }
+    }
+    if (std::all_of(corrections_.begin(), corrections_.end(), [](std::int32_t x) { return x == 0; })) corrections_.clear();
+    for (const std::uint16_t kind : padding.row_class) {
+        const Span& span = span_of_class[kind];
+        const bool same = !spans_.empty() && spans_.back().first_run == span.first_run &&
+                          spans_.back().run_count == span.run_count;
+        if (!same) spans_.push_back({spans_.empty() ? 0 : spans_.back().end, span.first_run, span.run_count});
+        ++spans_.back().end;
+    }
 }
 
 // Each pair of planes adds coefficient * popcount; the rest is a constant of the column.
@@ -129,12 +173,14 @@ void GatherProduct::prepare_bits(const Weights& weights) {
 
 void GatherProduct::repeat_rows(std::int64_t rows, const std::vector<std::int64_t>& row_bytes) {
     repeat_row(activations_.rows, rows, row_bytes[static_cast<std::size_t>(activations_.memory)]);
+    spans_.at(0).end = rows;
 }
 
-void GatherProduct::fill_group(const Gather& whole, std::int64_t group, std::int64_t column, std::int64_t n,
-                               const Block& block) const {
+void GatherProduct::fill_group(const Gather& whole, std::int64_t first_run, std::int64_t group, std::int64_t column,
+                               std::int64_t n, const Block& block) const {
     const std::int32_t* base = base_[static_cast<std::size_t>(group)].data() + column;
-    const std::int64_t panel_offset = column / kGroup * panel_group_size_;
+    const std::int64_t run_size = whole.run_length * (kernel_ == Form::bits ? 2 : 1) * kGroup;
+    const std::int64_t panel_offset = column / kGroup * panel_group_size_ + first_run * run_size;
     const auto panel_of = [&](std::int64_t plane) {
         return panels_[static_cast<std::size_t>(plane * groups_ + group)].get() + panel_offset;
     };
@@ -149,21 +195,32 @@ void GatherProduct::fill_group(const Gather& whole, std::int64_t group, std::int
     }
 }
 
+void GatherProduct::fill_span(Gather gather, std::int64_t first_run, const Part& part, const Block& block) const {
+    if (kernel_ == Form::lanes) return table_->depthwise_u8(gather, depthwise_.data(), n_, base_[0].data(), block);
+    if (groups_ == 1) return fill_group(gather, first_run, 0, part.column, part.n, block);
+    // Groups in ascending order: the lanes that a group writes past its columns are overwritten by the next one.
+    for (std::int64_t group = 0; group < groups_; ++group) {
+        fill_group(gather, first_run, group, 0, group_n_, Block{block.at + group * group_n_, block.stride});
+        gather.a += activations_.group_bytes;
+    }
+}
+
 void GatherProduct::fill(char* const* memory, const Part& part, const Block& block) const {
     Gather gather;
     gather.a = memory[activations_.memory];
-    gather.rows = activations_.rows.data() + part.first;
-    gather.m = part.m;
-    gather.runs = activations_.runs.data();
-    gather.run_count = static_cast<std::int64_t>(activations_.runs.size());
     gather.run_length = activations_.run_length;
-    if (kernel_ == Form::lanes) return table_->depthwise_u8(gather, depthwise_.data(), n_, base_[0].data(), block);
-    if (groups_ == 1) return fill_group(gather, 0, part.column, part.n, block);
-    // Groups in ascending order: the lanes that a group writes past its columns are overwritten by the next one.
-    for (std::int64_t group = 0; group < groups_; ++group) {
-        const Block columns{block.at + group * group_n_, block.stride};
-        fill_group(gather, group, 0, group_n_, columns);
-        gather.a += activations_.group_bytes;
+    gather.panel_stride = panel_group_size_;
+    const std::int64_t end = part.first + part.m;
+    std::int64_t row = part.first;
+    for (const Span& span : spans_) {
+        if (span.end <= row) continue;
+        if (row >= end) break;
+        gather.rows = activations_.rows.data() + row;
+        gather.m = std::min(span.end, end) - row;
+        gather.runs = activations_.runs.data() + span.first_run;
+        gather.run_count = span.run_count;
+        fill_span(gather, span.first_run, part, Block{block.at + (row - part.first) * block.stride, block.stride});
+        row += gather.m;
     }
 }
 

@@ -2,21 +2,18 @@
 
 #include <algorithm>
 #include <cstring>
-#include <numeric>
 
 namespace featherbit {
 namespace {
 
-// Lanes of a block: 128 KiB, a part of the second-level cache.
-constexpr std::int64_t kBlockLanes = 32768;
-constexpr std::int64_t kTileRows = 8;       // rows of the largest tile of a product
+// Lanes of a block: 160 KiB, a part of the second-level cache.
+constexpr std::int64_t kBlockLanes = 40960;
 constexpr std::int64_t kRowsPerThread = 16;  // fewer, and columns are split instead
 
 }  // namespace
 
 std::int64_t Step::block_rows() const {
-    const std::int64_t unit = std::lcm(unit_, kTileRows);
-    return std::max(unit, kBlockLanes / block_stride() / unit * unit);
+    return std::max(unit(), kBlockLanes / block_stride() / unit() * unit());
 }
 
 TileOp& Step::append(TileOpKind kind) {
@@ -41,11 +38,13 @@ const float* Step::keep(const float* values) {
     return arrays_.reals.back().get();
 }
 
-const std::int32_t* Step::keep_flips(const std::uint64_t* flips) {
+void Step::keep_flips(TileOp& op, const std::uint64_t* flips) {
     std::vector<std::int32_t> masks(static_cast<std::size_t>(n_));
     for (std::int64_t i = 0; i < n_; ++i)
         masks[static_cast<std::size_t>(i)] = -static_cast<std::int32_t>(flips[i / kWordBits] >> (i % kWordBits) & 1u);
-    return keep(masks.data(), 1, n_, 1);
+    op.flips = keep(masks.data(), 1, n_, 1);
+    arrays_.flips.push_back(std::make_unique<std::vector<std::uint64_t>>(flips, flips + words_per_row(n_)));
+    op.flip_bits = arrays_.flips.back()->data();
 }
 
 const std::vector<std::int64_t>& Step::keep(std::vector<std::int64_t> rows, int memory) {
@@ -62,9 +61,12 @@ void Step::correct(const std::int32_t* corrections, std::int64_t classes, std::v
     op.row_class = arrays_.row_class.data();
 }
 
-void Step::max_rows(std::int64_t count) {
-    append(TileOpKind::max_rows).count = count;
-    unit_ = count;
+void Step::max_rows(std::int64_t height, std::int64_t width, std::int64_t row_pixels) {
+    TileOp& op = append(TileOpKind::max_rows);
+    op.high = static_cast<std::int32_t>(height);
+    op.low = static_cast<std::int32_t>(width);
+    op.width = row_pixels;
+    unit_ = height * row_pixels;
 }
 
 void Step::affine(const float* multiplier, const float* addend, bool fused, bool from_integers) {
@@ -98,10 +100,10 @@ void Step::clamp(float low, float high) {
 }
 
 void Step::threshold(const std::int32_t* thresholds, const std::uint64_t* flips) {
-    arrays_.flips.assign(flips, flips + words_per_row(n_));
     TileOp& op = append(TileOpKind::threshold);
     op.integers = keep(thresholds, 1, n_, 1);
-    op.flips = keep_flips(flips);
+    op.count = 1;
+    keep_flips(op, flips);
 }
 
 void Step::count(const std::int32_t* thresholds, std::int64_t levels, const std::uint64_t* flips) {
@@ -109,7 +111,7 @@ void Step::count(const std::int32_t* thresholds, std::int64_t levels, const std:
     op.integers = keep(thresholds, levels, 1, levels);
     op.integers_stride = padded();
     op.count = levels;
-    op.flips = keep_flips(flips);
+    keep_flips(op, flips);
 }
 
 void Step::count_by_line(const std::int32_t* thresholds, std::int64_t levels, const std::uint64_t* flips,
@@ -150,6 +152,8 @@ bool Step::straight_to_bits() const {
 
 void Step::finish(std::int64_t tile_images, const std::vector<std::int64_t>& row_bytes) {
     if (rows_ > 1) return;
+    if (!arrays_.row_class.empty()) arrays_.row_class.resize(static_cast<std::size_t>(tile_images), arrays_.row_class[0]);
+    for (TileOp& op : ops_) op.row_class = arrays_.row_class.data();
     producer_->repeat_rows(tile_images, row_bytes);
     for (std::size_t i = 0; i < arrays_.rows.size(); ++i) {
         const std::int64_t* before = arrays_.rows[i]->data();
@@ -172,13 +176,15 @@ void Step::write_borders(char* const* memory) const {
 void Step::run_rows(char* const* memory, const Part& part, Scratch& scratch) const {
     if (dense_ != nullptr) {
         const TileOp& to = ops_[1];
-        return dense_->fill_bits(memory, part, folded_.data(), arrays_.flips.data(), memory[to.memory] + to.rows[0],
+        return dense_->fill_bits(memory, part, folded_.data(), ops_[0].flip_bits, memory[to.memory] + to.rows[0],
                                  stored_row_bytes_);
     }
     const Block block{scratch.lanes.get(), block_stride()};
-    const std::int64_t most = block_rows();
-    for (std::int64_t row = 0; row < part.m; row += most) {
-        const Part rows{part.first + row, std::min(most, part.m - row), part.column, part.n};
+    // Blocks of nearly equal size: each streams all the weights, whether it has many rows or few.
+    const std::int64_t blocks = ceil_div(part.m, block_rows());
+    const std::int64_t size = ceil_div(ceil_div(part.m, blocks), unit()) * unit();
+    for (std::int64_t row = 0; row < part.m; row += size) {
+        const Part rows{part.first + row, std::min(size, part.m - row), part.column, part.n};
         producer_->fill(memory, rows, block);
         for (std::int64_t i = 0; part.n % kGroup != 0 && i < rows.m; ++i)  // lanes past the columns hold a number
             std::memset(block.at + i * block.stride + part.n, 0, static_cast<std::size_t>(kGroup - part.n % kGroup) * 4);
@@ -194,7 +200,7 @@ void Step::run(char* const* memory, const std::vector<std::int64_t>& row_bytes, 
     if (rows < kRowsPerThread * parts && producer_->splits_columns()) {
         column_range = split(n_, kWordBits, parts, part);
     } else {
-        row_range = split(rows, std::lcm(unit_, std::int64_t{4}), parts, part);
+        row_range = split(rows, unit(), parts, part);
     }
     const Part mine{row_range.begin, row_range.end - row_range.begin, column_range.begin,
                     column_range.end - column_range.begin};

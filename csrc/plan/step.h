@@ -34,7 +34,7 @@ class Step {
 
     // Parameters are copied, and padded to whole groups of columns.
     void correct(const std::int32_t* corrections, std::int64_t classes, std::vector<std::uint16_t> row_class);
-    void max_rows(std::int64_t count);
+    void max_rows(std::int64_t height, std::int64_t width, std::int64_t row_pixels);
     void affine(const float* multiplier, const float* addend, bool fused, bool from_integers);
     void add(int memory, std::vector<std::int64_t> rows, std::int32_t mine, std::int32_t other, std::int32_t shift);
     void add_real(int memory, std::vector<std::int64_t> rows);
@@ -69,14 +69,15 @@ class Step {
         std::vector<std::unique_ptr<float[]>> reals;
         std::vector<std::unique_ptr<std::vector<std::int64_t>>> rows;
         std::vector<std::uint16_t> row_class;
-        std::vector<std::uint64_t> flips;
+        std::vector<std::unique_ptr<std::vector<std::uint64_t>>> flips;
     };
     std::int64_t padded() const { return groups_of(n_) * kGroup; }
     std::int64_t block_stride() const { return padded() + kGroup; }  // the last group of filters may write past its own
+    std::int64_t unit() const { return unit_ == 1 ? 8 : unit_; }  // whole tiles of a product, or whole strips of windows
     std::int64_t block_rows() const;
     const std::int32_t* keep(const std::int32_t* values, std::int64_t rows, std::int64_t stride, std::int64_t next);
     const float* keep(const float* values);
-    const std::int32_t* keep_flips(const std::uint64_t* flips);
+    void keep_flips(TileOp& op, const std::uint64_t* flips);
     const std::vector<std::int64_t>& keep(std::vector<std::int64_t> rows, int memory);
     TileOp& append(TileOpKind kind);
     void run_rows(char* const* memory, const Part& part, Scratch& scratch) const;
@@ -84,7 +85,7 @@ class Step {
     bool straight_to_bits() const;
 
     const KernelTable* table_;
-    std::int64_t rows_, n_, unit_ = 1;  // unit: rows that become one
+    std::int64_t rows_, n_, unit_ = 1;  // unit: rows of a strip of windows
     std::unique_ptr<Producer> producer_;
     DenseProduct* dense_ = nullptr;      // set where the step writes bits straight from the product
     std::vector<std::int32_t> folded_;

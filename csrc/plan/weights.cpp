@@ -35,9 +35,19 @@ std::int32_t Weights::plane_value(std::int64_t plane) const {
     return plane == planes - 1 ? -value : value;
 }
 
+void Weights::read(std::int64_t column, std::int64_t first, std::int64_t count, std::int32_t* values) const {
+    const std::int32_t clear = encoding == Encoding::sign ? 1 - (1 << planes) : 0;
+    for (std::int64_t i = 0; i < count; ++i) values[i] = clear;
+    for (std::int64_t plane = 0; plane < planes; ++plane) {
+        const std::uint64_t bits = bits_at(words + (plane * n + column) * words_per_row(k()), first, count);
+        const std::int32_t value = plane_value(plane);
+        for (std::int64_t i = 0; i < count; ++i) values[i] += static_cast<std::int32_t>(bits >> i & 1u) * value;
+    }
+}
+
 std::int32_t Weights::at(std::int64_t column, std::int64_t k) const {
-    std::int32_t value = encoding == Encoding::sign ? 1 - (1 << planes) : 0;
-    for (std::int64_t plane = 0; plane < planes; ++plane) value += bit(plane, column, k) ? plane_value(plane) : 0;
+    std::int32_t value = 0;
+    read(column, k, 1, &value);
     return value;
 }
 
@@ -45,10 +55,14 @@ std::int64_t Weights::bits_set(std::int64_t plane, std::int64_t column) const {
     return count_bits(words + (plane * n + column) * words_per_row(k()), 0, k());
 }
 
+std::int64_t Weights::bits_set_in_tap(std::int64_t plane, std::int64_t column, std::int64_t tap) const {
+    return count_bits(words + (plane * n + column) * words_per_row(k()), tap * c, c);
+}
+
 std::int64_t Weights::tap_sum(std::int64_t column, std::int64_t tap) const {
     std::int64_t total = encoding == Encoding::sign ? c * (1 - (1 << planes)) : 0;
     for (std::int64_t plane = 0; plane < planes; ++plane)
-        total += plane_value(plane) * count_bits(words + (plane * n + column) * words_per_row(k()), tap * c, c);
+        total += plane_value(plane) * bits_set_in_tap(plane, column, tap);
     return total;
 }
 
@@ -84,13 +98,16 @@ AlignedArray<std::uint32_t> make_panel_bits(const Weights& weights, std::int64_t
 AlignedArray<std::uint32_t> make_panel_bytes(const Weights& weights, std::int64_t begin, std::int64_t count) {
     const std::int64_t tap_quads = quads_of(weights.c), quads = weights.taps * tap_quads;
     AlignedArray<std::uint32_t> panel = make_zeros<std::uint32_t>(groups_of(count) * quads * kGroup);
+    std::int32_t values[kWordBits];
     for (std::int64_t i = 0; i < count; ++i) {
         std::uint32_t* column = panel.get() + i / kGroup * quads * kGroup + i % kGroup;
         for (std::int64_t tap = 0; tap < weights.taps; ++tap)
-            for (std::int64_t channel = 0; channel < weights.c; ++channel) {
-                const std::int32_t value = weights.at(begin + i, tap * weights.c + channel);
-                column[(tap * tap_quads + channel / 4) * kGroup] |= (static_cast<std::uint32_t>(value) & 255u)
-                                                                    << (8 * (channel % 4));
+            for (std::int64_t first = 0; first < weights.c; first += kWordBits) {
+                const std::int64_t channels = weights.c - first < kWordBits ? weights.c - first : kWordBits;
+                weights.read(begin + i, tap * weights.c + first, channels, values);
+                for (std::int64_t k = 0; k < channels; ++k)
+                    column[(tap * tap_quads + (first + k) / 4) * kGroup] |=
+                        (static_cast<std::uint32_t>(values[k]) & 255u) << (8 * (k % 4));
             }
     }
     return panel;

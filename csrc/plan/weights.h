@@ -20,14 +20,13 @@ struct Weights {
     Encoding encoding = Encoding::sign;
 
     std::int64_t k() const { return taps * c; }
-    bool bit(std::int64_t plane, std::int64_t column, std::int64_t k) const {
-        const std::uint64_t* row = words + (plane * n + column) * words_per_row(taps * c);
-        return (row[k / kWordBits] >> (k % kWordBits) & 1u) != 0;
-    }
     // What a set bit of a plane adds to the weight, less what a clear one does not.
     std::int32_t plane_value(std::int64_t plane) const;
+    // `count` weights of a column from number `first` on, count <= 64.
+    void read(std::int64_t column, std::int64_t first, std::int64_t count, std::int32_t* values) const;
     std::int32_t at(std::int64_t column, std::int64_t k) const;
     std::int64_t bits_set(std::int64_t plane, std::int64_t column) const;
+    std::int64_t bits_set_in_tap(std::int64_t plane, std::int64_t column, std::int64_t tap) const;
     std::int64_t tap_sum(std::int64_t column, std::int64_t tap) const;
     std::int64_t sum(std::int64_t column) const;
     std::int32_t largest() const;  // no |weight| is larger

@@ -32,7 +32,7 @@ from ..ir import (
     ValueType,
 )
 from ..kernels import _native
-from ._geometry import gather_tables, padding_classes, pool_order, pool_windows
+from ._geometry import gather_tables, padding_classes, pool_windows
 from ._lines import find_lines
 from ._products import ProductPlan
 from ._storage import Form, Storage, make_storage
@@ -67,18 +67,11 @@ class _Emitter:
         self.reads = reads
         self.writes = writes
         self.products = products
-        pooled = next((op for op in ops[1:] if isinstance(op, MaxPool2d)), None)
         head = graph.types[ops[0].output] if ops else None
         target = next(iter(writes.values()))
         shape = _image(head) if head else (target.height, target.width, target.channels)
         self.height, self.width, self.channels = shape
-        order = pool_order(pooled.kernel, (self.height, self.width)) if pooled else None
-        self.order = order
         self.step = _native.Step(isa, self.height * self.width, self.channels)
-
-    def in_order(self, table: NDArray[Any]) -> NDArray[Any]:
-        """Return a table by output pixel in the order in which the step computes them."""
-        return np.ascontiguousarray(table if self.order is None else table[self.order])
 
     def value(self, op: Op, index: int = 0) -> ValueType:
         """Return the type of what an op reads."""
@@ -181,7 +174,7 @@ def _product(emitter: _Emitter, op: Op) -> None:
     signs_in_bytes = source.sign and source.form == "bytes"
     activations = _native.activations(
         source.memory,
-        emitter.in_order(rows),
+        rows,
         runs,
         run_taps * per_tap,
         source.sign and source.form == "bits",
@@ -190,12 +183,14 @@ def _product(emitter: _Emitter, op: Op) -> None:
         1 if signs_in_bytes else op.zero_point,
         2 if signs_in_bytes else _largest(emitter.value(op)),
         0 if one_group or unit == 1 else plan.channels // (8 if unit == 8 else 1),
+        source.border_value,
     )
     form = {8: _native.Form.bits, 4: _native.Form.bytes, 1: _native.Form.lanes}[unit]
+    groups = 1 if unit == 1 else plan.groups
+    padding = _padding(emitter, op, plan, source, run_taps)
     emitter.step.gather(
-        form, activations, weight, plan.taps, plan.channels, plan.weight_bits, encoding, 1 if unit == 1 else plan.groups
+        form, activations, padding, weight, plan.taps, plan.channels, plan.weight_bits, encoding, groups
     )
-    _correct(emitter, op, plan, source, weight, encoding)
 
 
 def _tap_runs(plan: ProductPlan, source: Storage, output: tuple[int, int]) -> tuple[Any, Any, int]:
@@ -209,22 +204,16 @@ def _largest(value: ValueType) -> int:
     return 2**value.element.bits - 1 if isinstance(value.element, BitFormat) else 1
 
 
-def _correct(
-    emitter: _Emitter, op: Product, plan: ProductPlan, source: Storage, weight: NDArray[np.uint64], encoding: Any
-) -> None:
-    """Add what padding contributes beyond what the stored border does."""
-    if not any(plan.window.padding):
-        return
+def _padding(
+    emitter: _Emitter, op: Product, plan: ProductPlan, source: Storage, run_taps: int
+) -> _native.Padding:
+    """Return what is padding, and what it contributes beyond what the stored border does."""
     if source.form == "bytes":
         stored = source.border_value - (1 if source.sign else op.zero_point)
     else:
         stored = -1 if source.sign else -op.zero_point  # a border of zero bits
-    if stored == plan.pad_value:
-        return
     missing, classes = padding_classes(plan.window, source.height, source.width, (emitter.height, emitter.width))
-    emitter.step.correct(
-        missing, emitter.in_order(classes), plan.pad_value - stored, weight, plan.channels, plan.weight_bits, encoding
-    )
+    return _native.padding(missing, classes, run_taps, plan.pad_value - stored)
 
 
 def _pool(emitter: _Emitter, op: Op) -> None:
@@ -306,7 +295,7 @@ def _add_real(emitter: _Emitter, op: Op, waiting: list[Storage]) -> None:
 
 
 def _max_rows(emitter: _Emitter, op: Any, _: list[Storage]) -> None:
-    emitter.step.max_rows(op.kernel[0] * op.kernel[1])
+    emitter.step.max_rows(op.kernel[0], op.kernel[1], emitter.width)
 
 
 _PRODUCE: dict[type[Op], Callable[[_Emitter, Op], None]] = {

@@ -87,9 +87,3 @@ def padding_classes(
     index = index.reshape(-1)  # the order is lexical: no padding comes first
     return classes.astype(np.uint8), index[1:].astype(np.uint16)
 
-
-def pool_order(kernel: tuple[int, int], output: tuple[int, int]) -> Table:
-    """Return the pixels of an image window by window, for windows that tile it: int64 `[pixels]`."""
-    height, width = output
-    index = np.arange(height * width).reshape(height // kernel[0], kernel[0], width // kernel[1], kernel[1])
-    return np.ascontiguousarray(index.transpose(0, 2, 1, 3)).reshape(-1)  # [H / kh, W / kw, kh, kw] -> [pixels]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Lines = tuple[NDArray[np.float32], NDArray[np.float32]]
 _SLACK = 1 / 512  # as kLineSlack in csrc/kernels.h
-_CHANNELS = 64  # looked at together: pairs of 255 thresholds take 0.5 MB each
+_CHANNELS = 4  # looked at together: pairs of 255 thresholds take 0.5 MB each
 
 
 def find_lines(thresholds: NDArray[np.int32], flips: NDArray[np.bool_], bound: int) -> Lines | None:
