@@ -7,8 +7,9 @@ comparisons. The captured operators are kept as they are: thresholds are found b
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -111,7 +112,7 @@ def evaluate(
     captured: Capture,
     given: Mapping[fx.Node, Tensor],
     wanted: Sequence[fx.Node],
-    skip: Set[fx.Node] = frozenset(),
+    skip: Mapping[fx.Node, fx.Node] = MappingProxyType({}),
 ) -> dict[fx.Node, Tensor]:
     """Compute the wanted nodes from given ones by the captured operators.
 
@@ -119,14 +120,14 @@ def evaluate(
         captured: the model.
         given: values of some nodes; they are not computed.
         wanted: nodes to compute.
-        skip: nodes that hand on their first argument as it is.
+        skip: nodes that are not computed, but take the value of another.
     """
     values: dict[fx.Node, Tensor] = {**captured.constants, **given}
-    needed = _needed(wanted, set(values))
+    needed = _needed(wanted, set(values), skip)
     with torch.no_grad():
         for node in captured.nodes:
             if node in needed and node not in values:
-                values[node] = values[node.args[0]] if node in skip else _call(node, values)  # type: ignore[index]
+                values[node] = values[skip[node]] if node in skip else _call(node, values)
     return values
 
 
@@ -151,14 +152,14 @@ def _replace_mutation(graph: fx.Graph) -> None:
             node.target = functional
 
 
-def _needed(wanted: Sequence[fx.Node], given: set[fx.Node]) -> set[fx.Node]:
+def _needed(wanted: Sequence[fx.Node], given: set[fx.Node], skip: Mapping[fx.Node, fx.Node]) -> set[fx.Node]:
     needed: set[fx.Node] = set()
     waiting = list(wanted)
     while waiting:
         node = waiting.pop()
         if node not in needed and node not in given:
             needed.add(node)
-            waiting.extend(node.all_input_nodes)
+            waiting.extend([skip[node]] if node in skip else node.all_input_nodes)
     return needed
 
 

@@ -167,11 +167,11 @@ class Lowering:
         scale = (reals[-1] - reals[0]) / (codes[-1] - codes[0])
         zero_point = round(float(codes[0] - reals[0] / scale)) if scale else 0
         if not (scale > 0 and math.frexp(scale)[0] == 0.5 and np.array_equal(scale * (codes - zero_point), reals)):
-            raise self.refuse(
-                node,
-                "its input is not a power of two times (code - zero point), so float sums would not be exact; "
-                "map pixels with FixedPointInput",
-            )
+            advice = "map pixels with FixedPointInput"
+            if source.name != self.ops[0].output:
+                advice = "give the quantizer to the layer as input_quantizer, so that it multiplies codes"
+            reason = "its input is not a power of two times (code - zero point), so float sums would not be exact"
+            raise self.refuse(node, f"{reason}; {advice}")
         return replace(source, node=value.node, scale=float(scale), zero_point=zero_point, order=value.order)
 
     def as_real(self, value: Value, node: fx.Node) -> Real:

@@ -163,8 +163,8 @@ def _why_real(values: tuple[Value, ...]) -> str:
         if isinstance(value, Codes):
             return f"an average over {value.divisor} places is no integer"
         if isinstance(value, Derived):
-            last = str(value.node.target).removesuffix(".default").removesuffix(".Tensor")
-            return f"{last} of a sum is no integer times a power of two"
+            last = str(value.node.target).split(".")[1]
+            return f"{last} makes real numbers of the sum {value.source.name}"
         return "one of its inputs is float32"
     return ""
 

@@ -100,7 +100,8 @@ class _Search:
 
     def against(self, steps: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether the codes' steps `[R, N]` go down in a channel that rises, or up in one that falls."""
-        return ((steps < 0) ^ self.falls) & (steps != 0)
+        wrong: NDArray[np.bool_] = ((steps < 0) ^ self.falls) & (steps != 0)
+        return wrong
 
     def bisect(self) -> NDArray[np.int64]:
         """Return the least place in `sums` that has passed, `[L, N]`; the last where none has."""

@@ -7,7 +7,8 @@ op until somebody needs another layout, and are compared with the model like any
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,8 @@ class Codes:
         divisor: what an average divides its sum by, where that is no power of two.
         order: where its elements are in the captured tensor.
         start: the captured tensor is not the model's, but computed from the model's value of this node ...
-        skip: ... leaving out these nodes: what the packed network does before a pooling, the model does after it.
+        skip: ... where these nodes take the value of another: what the packed network does before a pooling, the model
+            does after it.
     """
 
     name: str
@@ -72,7 +74,7 @@ class Codes:
     divisor: int = 1
     order: Order = None
     start: fx.Node | None = None
-    skip: frozenset[fx.Node] = frozenset()
+    skip: Mapping[fx.Node, fx.Node] = field(default_factory=dict)
 
     def reals(self, codes: NDArray[Any]) -> NDArray[np.float32]:
         """Return the real number of each code, float32 of the same shape."""
@@ -111,9 +113,10 @@ class Derived:
     by_place: bool = False
 
     @property
-    def skip(self) -> frozenset[fx.Node]:
-        """The nodes that do not change the function of one channel."""
-        return frozenset() if self.by_place else self.moves.union(self.pools)
+    def skip(self) -> dict[fx.Node, fx.Node]:
+        """The nodes that do not change the function of one channel, with the node before each."""
+        skipped = () if self.by_place else (*self.moves, *self.pools)
+        return {node: node.all_input_nodes[0] for node in skipped}
 
 
 @dataclass(frozen=True, eq=False)
