@@ -215,20 +215,21 @@ inline void planes_by_threshold(const TileOp& op, const TileOp& to, const Tile& 
     }
 }
 
+// Bytes past the last column, up to whole quads, are of no account: their weights are zero.
 inline void store_bytes(const TileOp& op, const Tile& tile) {
     for (std::int64_t row = 0; row < tile.m; ++row) {
         const std::int32_t* from = tile.block.at + row * tile.block.stride;
         char* to = tile.memory[op.memory] + op.rows[tile.first + row] + tile.column;
         for (std::int64_t i = 0; i < tile.n; i += kGroup) {
-            Bytes bytes = __builtin_convertvector(load_lanes<Ints>(from + i) + op.shift, Bytes);
-            const std::int64_t valid = tile.n - i;
-            if (valid >= kGroup) {
-                __builtin_memcpy(to + i, &bytes, kGroup);
-                continue;
-            }
-            for (std::int64_t past = valid; past < kGroup; ++past) bytes[past] = 0;
+            const Bytes bytes = __builtin_convertvector(load_lanes<Ints>(from + i) + op.shift, Bytes);
             const std::int64_t room = op.pixel_bytes - tile.column - i;
-            __builtin_memcpy(to + i, &bytes, static_cast<unsigned long>(room < kGroup ? room : kGroup));
+            if (room >= kGroup) {
+                __builtin_memcpy(to + i, &bytes, kGroup);
+            } else if (room == 4) {
+                __builtin_memcpy(to + i, &bytes, 4);
+            } else {
+                __builtin_memcpy(to + i, &bytes, static_cast<unsigned long>(room));
+            }
         }
     }
 }

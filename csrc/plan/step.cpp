@@ -187,7 +187,7 @@ void Step::run_rows(char* const* memory, const Part& part, Scratch& scratch) con
         const Part rows{part.first + row, std::min(size, part.m - row), part.column, part.n};
         producer_->fill(memory, rows, block);
         for (std::int64_t i = 0; part.n % kGroup != 0 && i < rows.m; ++i)  // lanes past the columns hold a number
-            std::memset(block.at + i * block.stride + part.n, 0, static_cast<std::size_t>(kGroup - part.n % kGroup) * 4);
+            for (std::int64_t past = part.n; past % kGroup != 0; ++past) block.at[i * block.stride + past] = 0;
         const Tile tile{block, rows.first, rows.m, part.column, part.n, part.column + part.n == n_, memory};
         table_->tile(ops_.data(), static_cast<std::int64_t>(ops_.size()), tile);
     }
