@@ -153,7 +153,7 @@ class Session:
         output = self._memory(plan.output, len(x))
         native = [(index, plan.storage[place].memory, raw[place]) for index, place in taps]
         plan.plan.run(x, output, len(x), threads, native)
-        values = {}
+        values = {self.graph.input.output: x}  # a flattened input is the input
         for _, place in taps:
             storage = plan.storage[place]
             values[place[0]] = storage.unpack(raw[place][:, : storage.image_bytes], types[place[0]])
