@@ -105,6 +105,19 @@ struct TileOp {
     const std::int64_t* rows = nullptr;         // [all rows of the step, after max_rows]: bytes from that memory
 };
 
+enum class PoolKind { max_integer, max_real, sum };
+
+// Windows over a stored image: the largest value of each column, or the sum of value - zero_point. Place k of window i lies
+// windows[i * places + k] bytes from `image`, or is left out where that is negative; each window has at least one place.
+struct Windows {
+    const char* image = nullptr;
+    const std::int64_t* windows = nullptr;  // [m][places]
+    std::int64_t m = 0, places = 0;
+    bool bytes = false;  // one byte a value; else 32-bit lanes
+    PoolKind kind = PoolKind::sum;
+    std::int32_t zero_point = 0;
+};
+
 // What tile ops work on: rows first .. first + m of a step's rows, columns `column` .. `column` + n of its columns.
 struct Tile {
     Block block;
@@ -147,6 +160,9 @@ struct KernelTable {
     // weights: int32 [run_count][16 * groups]; a run is `n` bytes, the last group reads `n % 16` of them.
     void (*depthwise_u8)(const Gather& gather, const std::int32_t* weights, std::int64_t n, const std::int32_t* base,
                          const Block& block);
+
+    // block[i][column] = the pooled value of window i, for `n` columns.
+    void (*pool)(const Windows& windows, std::int64_t n, const Block& block);
 
     // Apply tile ops in order.
     void (*tile)(const TileOp* ops, std::int64_t count, const Tile& tile);

@@ -150,9 +150,13 @@ class StepBuilder {
         require(rows(locations) == rows_ * n_, "one location for each value is needed");
         step_->produce(std::make_unique<Rearrange>(source, offsets(locations), n_));
     }
+    void planar(const Source& source, Offsets at, std::int64_t channel_bytes) {
+        require(rows(at) == rows_, "one offset for each row is needed");
+        step_->produce(std::make_unique<Planar>(source, offsets(at), channel_bytes));
+    }
     void pool(const Source& source, PoolKind kind, Offsets windows, std::int64_t places, std::int32_t zero_point) {
         require(rows(windows) == rows_ * places, "one offset for each place of each window is needed");
-        step_->produce(std::make_unique<Pool>(source, kind, offsets(windows), places, zero_point));
+        step_->produce(std::make_unique<Pool>(table_, source, kind, offsets(windows), places, zero_point));
     }
     void dense(int memory, In<std::uint64_t, 2> words, std::int64_t k, bool bytes, std::int64_t zero_point) {
         const Weights weights = weights_of(words, n_, 1, k, 1, Encoding::sign);
@@ -306,6 +310,7 @@ NB_MODULE(_native, module) {
         .def("load", &StepBuilder::load)
         .def("concat", &StepBuilder::concat)
         .def("rearrange", &StepBuilder::rearrange)
+        .def("planar", &StepBuilder::planar)
         .def("pool", &StepBuilder::pool)
         .def("dense", &StepBuilder::dense)
         .def("gather", &StepBuilder::gather)

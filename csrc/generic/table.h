@@ -7,6 +7,7 @@
 #include "gemm_u1u1.h"
 #include "gemm_u8u1.h"
 #include "pack.h"
+#include "pool.h"
 #include "sink.h"
 #include "tile.h"
 
@@ -16,7 +17,7 @@ namespace {
 template <class Simd>
 constexpr KernelTable make_table(const char* name, bool (*supported)()) {
     return {name,          supported,       gemm_u1u1<Simd>, gemm_u8u1<Simd>,    pack_f32u1<Simd>, threshold_i32u1<Simd>,
-            conv_u1<Simd>, conv_u8s8<Simd>, depthwise_u8<Simd>, tile_ops<Simd>};
+            conv_u1<Simd>, conv_u8s8<Simd>, depthwise_u8<Simd>, pool<Simd>,      tile_ops<Simd>};
 }
 
 }  // namespace

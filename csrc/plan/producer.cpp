@@ -95,51 +95,68 @@ void Rearrange::repeat_rows(std::int64_t, const std::vector<std::int64_t>& row_b
     row_bytes_ = at(row_bytes, source_.memory);
 }
 
-namespace {
-
-template <class T, class Join>
-void join(const Source& source, const char* image, const std::int64_t* window, std::int64_t places, const Part& part,
-          std::int32_t* to, Join join_two) {
-    std::int32_t lanes[256];
-    for (std::int64_t column = 0; column < part.n; column += 256) {
-        const std::int64_t n = std::min<std::int64_t>(256, part.n - column);
-        bool first = true;
-        for (std::int64_t place = 0; place < places; ++place) {
-            if (window[place] < 0) continue;
-            source.read(image + window[place], part.column + column, n, lanes);
-            for (std::int64_t i = 0; i < n; ++i) {
-                T x, y;
-                std::memcpy(&x, &lanes[i], 4);
-                std::memcpy(&y, &to[column + i], 4);
-                const T joined = join_two(first, y, x);
-                std::memcpy(&to[column + i], &joined, 4);
+void Planar::fill(char* const* memory, const Part& part, const Block& block) const {
+    const char* image = memory[source_.memory];
+    for (std::int64_t channel = 0; channel < part.n; ++channel) {
+        std::int32_t* to = block.at + channel;
+        const std::int64_t offset = channel * channel_bytes_;
+        for (std::int64_t i = 0; i < part.m; ++i, to += block.stride) {
+            const char* from = image + at(rows_, part.first + i) + offset;
+            if (source_.form == Form::bytes) {
+                *to = static_cast<unsigned char>(*from);
+            } else {
+                std::memcpy(to, from, 4);
             }
-            first = false;
         }
     }
 }
 
-}  // namespace
+void Planar::repeat_rows(std::int64_t rows, const std::vector<std::int64_t>& row_bytes) {
+    repeat_row(rows_, rows, at(row_bytes, source_.memory));
+}
+
+Pool::Pool(const KernelTable* table, Source source, PoolKind kind, std::vector<std::int64_t> windows,
+           std::int64_t places, std::int32_t zero_point)
+    : table_(table), source_(source), windows_(std::move(windows)) {
+    pool_.places = places;
+    pool_.kind = kind;
+    pool_.bytes = source.form == Form::bytes;
+    pool_.zero_point = zero_point + (pool_.bytes && source.sign ? 1 : 0);
+}
 
 void Pool::fill(char* const* memory, const Part& part, const Block& block) const {
-    for (std::int64_t i = 0; i < part.m; ++i) {
-        const std::int64_t* window = windows_.data() + (part.first + i) * places_;
-        const char* image = memory[source_.memory];
-        std::int32_t* to = block.at + i * block.stride;
-        if (kind_ == PoolKind::sum) {
-            const std::int32_t zero_point = zero_point_;
-            join<std::int32_t>(source_, image, window, places_, part, to,
-                               [zero_point](bool first, std::int32_t y, std::int32_t x) {
-                                   return (first ? 0 : y) + x - zero_point;
-                               });
-        } else if (kind_ == PoolKind::max_integer) {
-            join<std::int32_t>(source_, image, window, places_, part, to,
-                               [](bool first, std::int32_t y, std::int32_t x) { return first || x > y ? x : y; });
-        } else {  // a NaN wins, as in torch
-            join<float>(source_, image, window, places_, part, to,
-                        [](bool first, float y, float x) { return first || x > y || x != x ? x : y; });
+    Windows windows = pool_;
+    windows.image = memory[source_.memory];
+    windows.windows = windows_.data() + part.first * windows.places;
+    windows.m = part.m;
+    const bool plain = source_.form == Form::lanes ||
+                       (source_.form == Form::bytes && (!source_.sign || windows.kind == PoolKind::sum));
+    if (!plain) return fill_unpacked(windows, part, block);
+    windows.image += part.column * (windows.bytes ? 1 : 4);
+    table_->pool(windows, part.n, block);
+}
+
+// Bits and bit-planes: every place is unpacked into lanes first.
+void Pool::fill_unpacked(const Windows& windows, const Part& part, const Block& block) const {
+    constexpr std::int64_t kColumns = 64;
+    std::int32_t lanes[kColumns];
+    for (std::int64_t i = 0; i < part.m; ++i)
+        for (std::int64_t column = 0; column < part.n; column += kColumns) {
+            const std::int64_t n = std::min(kColumns, part.n - column);
+            std::int32_t* to = block.at + i * block.stride + column;
+            bool first = true;
+            for (std::int64_t place = 0; place < windows.places; ++place) {
+                const std::int64_t offset = windows.windows[i * windows.places + place];
+                if (offset < 0) continue;
+                source_.read(windows.image + offset, part.column + column, n, lanes);
+                for (std::int64_t k = 0; k < n; ++k) {
+                    const std::int32_t before = first ? (windows.kind == PoolKind::sum ? 0 : lanes[k]) : to[k];
+                    to[k] = windows.kind == PoolKind::sum ? before + lanes[k] - windows.zero_point
+                                                          : std::max(before, lanes[k]);
+                }
+                first = false;
+            }
         }
-    }
 }
 
 void Pool::repeat_rows(std::int64_t rows, const std::vector<std::int64_t>& row_bytes) {

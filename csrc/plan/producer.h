@@ -79,6 +79,22 @@ class Concat : public Producer {
     std::vector<Input> inputs_;
 };
 
+// Images with channels first, in bytes or lanes, made channels last.
+class Planar : public Producer {
+   public:
+    // offsets: bytes from the image to the first channel of each row; `channel_bytes` from one channel to the next.
+    Planar(Source source, std::vector<std::int64_t> rows, std::int64_t channel_bytes)
+        : source_(source), rows_(std::move(rows)), channel_bytes_(channel_bytes) {}
+    void fill(char* const* memory, const Part& part, const Block& block) const override;
+    void repeat_rows(std::int64_t rows, const std::vector<std::int64_t>& row_bytes) override;
+    bool splits_columns() const override { return false; }
+
+   private:
+    Source source_;
+    std::vector<std::int64_t> rows_;
+    std::int64_t channel_bytes_;
+};
+
 // Each value from a place of its own.
 class Rearrange : public Producer {
    public:
@@ -94,22 +110,21 @@ class Rearrange : public Producer {
     std::int64_t n_, row_bytes_ = 0;
 };
 
-enum class PoolKind { max_integer, max_real, sum };
-
 // The largest or the sum of the values of a window; places with a negative offset are left out.
 class Pool : public Producer {
    public:
-    Pool(Source source, PoolKind kind, std::vector<std::int64_t> windows, std::int64_t places, std::int32_t zero_point)
-        : source_(source), kind_(kind), windows_(std::move(windows)), places_(places), zero_point_(zero_point) {}
+    Pool(const KernelTable* table, Source source, PoolKind kind, std::vector<std::int64_t> windows, std::int64_t places,
+         std::int32_t zero_point);
     void fill(char* const* memory, const Part& part, const Block& block) const override;
     void repeat_rows(std::int64_t rows, const std::vector<std::int64_t>& row_bytes) override;
 
    private:
+    void fill_unpacked(const Windows& windows, const Part& part, const Block& block) const;
+
+    const KernelTable* table_;
     Source source_;
-    PoolKind kind_;
+    Windows pool_;
     std::vector<std::int64_t> windows_;  // [rows][places], bytes
-    std::int64_t places_;
-    std::int32_t zero_point_;
 };
 
 // A product with rows of one run of memory: a dense layer of one bit weights, by the kernels of gemm.h.

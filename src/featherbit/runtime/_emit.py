@@ -230,14 +230,21 @@ def _pool(emitter: _Emitter, op: Op) -> None:
 
 
 def _rearrange(emitter: _Emitter, op: Op) -> None:
-    source, value = emitter.reads[0], emitter.value(op)
+    source = emitter.reads[0]
     locations = source.locations()
-    if isinstance(op, ChannelsLast):
-        order = np.arange(value.size).reshape(value.shape[0], -1).T.reshape(-1)  # [C, places] -> [places, C]
-        locations = locations[order]
-    elif isinstance(op, Rearrange):
+    if isinstance(op, Rearrange):
         locations = locations[op.order]
     emitter.step.rearrange(source.native(), np.ascontiguousarray(locations))
+
+
+def _channels_last(emitter: _Emitter, op: Op) -> None:
+    source, value = emitter.reads[0], emitter.value(op)
+    planes = source.locations().reshape(value.shape[0], -1)  # [C, places]
+    if source.form in ("bytes", "lanes") and not source.sign and source.is_dense:
+        step = int(planes[1, 0] - planes[0, 0]) if len(planes) > 1 else 0
+        emitter.step.planar(source.native(), np.ascontiguousarray(planes[0]), step)
+    else:
+        emitter.step.rearrange(source.native(), np.ascontiguousarray(planes.T).reshape(-1))
 
 
 def _concat(emitter: _Emitter, op: Op) -> None:
@@ -299,7 +306,7 @@ def _max_rows(emitter: _Emitter, op: Any, _: list[Storage]) -> None:
 
 
 _PRODUCE: dict[type[Op], Callable[[_Emitter, Op], None]] = {
-    ChannelsLast: _rearrange,
+    ChannelsLast: _channels_last,
     Concat: _concat,
     Flatten: _rearrange,
     MaxPool2d: _pool,
