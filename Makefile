@@ -16,6 +16,11 @@ THREADS ?=
 # Linux a CUDA build of several GB. Another build: make demo TORCH="torch==2.13.0 --index-url <an index of CPU builds>".
 TORCH ?= torch==2.13.0
 
+# larq compute engine in an environment of its own: the versions that belong together, on a Python that has its wheel.
+LCE_BASE ?= $(PYTHON)
+LCE_PACKAGES ?= larq-compute-engine==0.16.0 larq==0.14.0 tensorflow==2.16.2 tf-keras==2.16.0
+LCE_PYTHON ?= $(wildcard build/lce/bin/python)
+
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 INSTALL := $(PIP) install --no-build-isolation --editable
@@ -25,7 +30,7 @@ NATIVE_TESTS := $(shell find tests/native -type f 2>/dev/null)
 CROSS_CXX ?= aarch64-linux-gnu-g++
 CROSS_ROOT ?= /usr/aarch64-linux-gnu
 
-.PHONY: help setup demo test test-only lint format bench sanitize cross smoke ci clean
+.PHONY: help setup demo test test-only lint format bench lce sanitize cross smoke ci clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,9 +55,20 @@ format: $(VENV)/.dev  ## format and fix what ruff can fix
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(VENV)/.bench  ## measure against torch and ONNX Runtime: make bench CASES="gemm-4096" THREADS=2
+bench: $(VENV)/.bench  ## measure against torch, ONNX Runtime and, after make lce, larq: make bench CASES="gemm-4096" THREADS=2
 	@mkdir -p build
-	@$(BIN)/featherbit bench $(CASES) $(THREADS:%=--threads %) --json build/bench.json
+	@$(LCE_PYTHON:%=FEATHERBIT_LCE_PYTHON=%) $(BIN)/featherbit bench $(CASES) $(THREADS:%=--threads %) --json build/bench.json --plot build/plots
+
+lce: build/lce/.ready  ## create the environment of larq compute engine for the benchmarks, 2 GB with TensorFlow
+
+build/lce/.ready:
+	@$(LCE_BASE) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || { \
+	  echo "larq compute engine 0.16 needs Python 3.10 to 3.12, but $(LCE_BASE) is $$($(LCE_BASE) -V 2>&1); try: make lce LCE_BASE=python3.11" >&2; exit 1; }
+	@echo "installing larq compute engine and TensorFlow into build/lce, once"
+	@mkdir -p build
+	@$(LCE_BASE) -m venv build/lce
+	@build/lce/bin/python -m pip -qq --disable-pip-version-check install $(LCE_PACKAGES)
+	@touch $@
 
 sanitize: $(NATIVE) $(NATIVE_TESTS)  ## run the kernels under the address and undefined-behavior sanitizers
 	@mkdir -p build

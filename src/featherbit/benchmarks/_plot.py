@@ -118,7 +118,7 @@ def _draw_lines(chosen: Sequence[Point], network: str, x_label: str, place: Call
             line = sorted((places.index(place(point)), point.ms / point.batch) for point in chosen if point.who == who)
             thick = 2.5 if who == OURS else 1.2
             axes.plot([x for x, _ in line], [y for _, y in line], marker="o", linewidth=thick, label=who)
-        axes.set_xticks(range(len(places)), [each.strip() for each in places])
+        axes.set_xticks(range(len(places)), [each.strip() for each in places], rotation=45 if len(places) > 6 else 0)
         axes.set_yscale("log")
         axes.set_xlabel(x_label)
         axes.set_ylabel("ms per image")
@@ -181,6 +181,6 @@ def _save(draw: Callable[[Axes], None], path: Path) -> Path:
     axes = figure.subplots()
     draw(axes)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    figure.legend(loc="outside lower center", ncols=3, fontsize="small")
     figure.savefig(path, metadata={"Software": None})
     return path

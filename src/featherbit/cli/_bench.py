@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from ._bench_memory import print_memory
 from ._show import console, milliseconds_text, table
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 def bench(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[CASE]...", help="Which cases; all unless given.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[CASE]...", help="Which cases, or patterns such as 'conv-*'; all but the sweeps unless given."
+        ),
     ] = None,
     threads: Annotated[
         list[int] | None,
@@ -30,21 +34,57 @@ def bench(
     isa: Annotated[str | None, typer.Option(help="The instruction set of ours, see `featherbit kernels`.")] = None,
     seconds: Annotated[float, typer.Option(min=0.0, help="Aim for this long per case and number of threads.")] = 20.0,
     show_list: Annotated[bool, typer.Option("--list", help="List the cases and stop.")] = False,
+    lce_python: Annotated[
+        Path | None,
+        typer.Option(envvar="FEATHERBIT_LCE_PYTHON", help="Python that has larq compute engine; `make lce` makes one."),
+    ] = None,
+    plot_folder: Annotated[
+        Path | None, typer.Option("--plot", help="Draw latency against bits, batch and threads into this folder.")
+    ] = None,
+    from_file: Annotated[
+        Path | None, typer.Option("--from", help="Take the figures of this file of --json; measure nothing.")
+    ] = None,
+    memory: Annotated[
+        bool, typer.Option("--memory", help="Measure the peak memory of ours instead; a CASE may be a packed file.")
+    ] = False,
 ) -> None:
-    """Measure speed side by side with torch and ONNX Runtime."""
+    """Measure speed side by side with torch, ONNX Runtime and larq compute engine."""
     from .. import benchmarks
 
+    counts = threads or _default_threads()
     if show_list:
-        rows = [(case.name, case.description) for case in benchmarks.cases().values()]
-        console().print(table("benchmark cases", ["case", "what is computed"], rows))
-        return
-    cases = [benchmarks.find(name) for name in names] if names else list(benchmarks.cases().values())
-    settings = [benchmarks.Setting(count, isa) for count in threads or _default_threads()]
-    measured = _measure(cases, settings, benchmarks.Budget(seconds=seconds))
-    console().print(table("ratio = peer's time / ours", _COLUMNS, [_cells(row) for row in measured]))
+        _print_cases()
+    elif memory:
+        print_memory(names or [], counts[0], isa, json_file)
+    else:
+        settings = [benchmarks.Setting(count, isa, lce_python=lce_python) for count in counts]
+        rows: Sequence[Row]
+        if from_file is not None:
+            rows = benchmarks.read_json(from_file)
+        else:
+            rows = _measure(benchmarks.select(names or []), settings, benchmarks.Budget(seconds=seconds))
+        console().print(table("ratio = peer's time / ours", _COLUMNS, [_cells(row) for row in rows]))
+        _write(rows, json_file, plot_folder)
+
+
+def _print_cases() -> None:
+    from ..benchmarks import cases
+
+    rows = [(case.name, case.description, "when named" if case.extra else "always") for case in cases().values()]
+    console().print(table("benchmark cases", ["case", "what is computed", "runs"], rows))
+
+
+def _write(rows: Sequence[Row], json_file: Path | None, plot_folder: Path | None) -> None:
+    from .. import benchmarks
+
+    written = []
     if json_file is not None:
-        benchmarks.write_json(measured, json_file)
-        console().print(f"written: {json_file}")
+        benchmarks.write_json(rows, json_file)
+        written.append(json_file)
+    if plot_folder is not None:
+        written += benchmarks.plot(rows, plot_folder)
+    for path in written:
+        console().print(f"written: {path}")
 
 
 _COLUMNS = ["case", ">threads", "peer", ">ratio", ">10 to 90 %", ">ours", ">peer", "isa", "note"]
