@@ -11,6 +11,7 @@ from featherbit import recipes
 from featherbit.data import digits
 from featherbit.errors import DataError, FeatherbitError, RecipeError
 from featherbit.train import Accuracies, evaluate, fit, load_model, read_recipe, read_result
+from tiny_cifar import write_cifar, write_svhn
 from tiny_idx import write_folder
 
 
@@ -24,7 +25,10 @@ def run(tmp_path_factory):
 
 @pytest.mark.parametrize("name", recipes.names())
 def test_the_smoke_run_of_each_recipe_learns(name, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("FEATHERBIT_DATA", str(write_folder(tmp_path / "data", train=600, test=30, size=6)))
+    folder = write_folder(tmp_path / "data", train=600, test=30, size=6)
+    write_cifar(folder, images_each=80)
+    write_svhn(folder, train=400, test=30)
+    monkeypatch.setenv("FEATHERBIT_DATA", str(folder))
     result = fit(recipes.load(name, smoke=True), tmp_path / "run", progress=True)
     assert result.last.train > 60
     printed = capsys.readouterr().out

@@ -32,8 +32,22 @@ def write(tmp_path):
     return write
 
 
-def test_the_recipes_of_the_issue_are_shipped():
-    assert set(recipes.names()) >= {"digits-mlp", "mnist-mlp-2048", "mnist-mlp-4096"}
+def test_the_papers_experiments_are_shipped():
+    assert set(recipes.names()) >= {"digits-mlp", "mnist-mlp-2048", "mnist-mlp-4096", "cifar10-convnet", "svhn-convnet"}
+
+
+def test_the_k_bit_variants_differ_from_the_narrow_network_in_their_bits_alone():
+    for weight_bits, activation_bits in ((1, 2), (2, 2), (4, 4), (8, 8)):
+        recipe = recipes.load(f"cifar10-convnet-narrow-w{weight_bits}a{activation_bits}")
+        assert (recipe.model.weight_bits, recipe.model.activation_bits) == (weight_bits, activation_bits)
+        one_bit = recipes.load("cifar10-convnet-narrow")
+        same = {"activation": "linear", "weight_bits": 1, "activation_bits": 1}
+        assert recipe.model.model_copy(update=same) == one_bit.model
+        assert (recipe.epochs, recipe.optimizer, recipe.schedule) == (
+            one_bit.epochs,
+            one_bit.optimizer,
+            one_bit.schedule,
+        )
 
 
 @pytest.mark.parametrize("smoke", [False, True])

@@ -10,6 +10,10 @@ from ._dataset import epoch_order as epoch_order
 from ._dataset import mix_seed as mix_seed
 from ._digits import digits as digits
 from ._idx import read_idx as read_idx
+from ._image_folder import image_folder as image_folder
+from ._image_folder import read_image as read_image
 from ._mnist import FOLDER_VARIABLE as FOLDER_VARIABLE
 from ._mnist import idx_folder as idx_folder
 from ._mnist import mnist as mnist
+from ._svhn import read_mat as read_mat
+from ._svhn import svhn as svhn

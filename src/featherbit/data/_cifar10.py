@@ -22,7 +22,8 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from ._dataset import Dataset, Split
+from ._dataset import Dataset, Split, split_off
+from ._download import download as fetch
 from ._mnist import FOLDER_VARIABLE
 
 _SHAPE = (3, 32, 32)
@@ -38,6 +39,10 @@ _SUBFOLDERS = (
 )
 _TRAIN = tuple(f"data_batch_{i}" for i in range(1, 6))
 _TEST = "test_batch"
+_URL = "https://www.cs.toronto.edu/~kriz/"
+_ARCHIVE = "cifar-10-python.tar.gz"
+_ARCHIVE_MD5 = "c58f30108f718f92721af3b95e74349a"
+_MEMBERS = tuple(f"cifar-10-batches-py/{name}" for name in (*_TRAIN, _TEST))
 _MD5 = {
     "data_batch_1": "c99cafc152244af753f735de768cd75f",
     "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
@@ -57,12 +62,19 @@ _MD5_BINARY = {
 _Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
-def cifar10(folder: str | Path | None = None, *, validation_size: int = 5_000, checksums: bool = True) -> Dataset:
+def cifar10(
+    folder: str | Path | None = None,
+    *,
+    download: bool = False,
+    validation_size: int = 5_000,
+    checksums: bool = True,
+) -> Dataset:
     """Read CIFAR-10 from a folder of its python or binary files.
 
     Args:
         folder: holds the files, or `cifar-10-batches-py` or `-bin`, itself or in `cifar10`; `None` takes the
             environment's FEATHERBIT_DATA.
+        download: whether to fetch the python files into the user's cache where no folder is given (170 MB).
         validation_size: the last so many training images become the validation split, >= 1.
         checksums: whether each file must be the published one; else any files of the format are read.
 
@@ -73,16 +85,17 @@ def cifar10(folder: str | Path | None = None, *, validation_size: int = 5_000, c
         DataError: files missing, damaged, or not the published ones.
     """
     place = folder or os.environ.get(FOLDER_VARIABLE)
+    if place is None and download:
+        place = fetch("CIFAR-10", _URL, {_ARCHIVE: f"md5:{_ARCHIVE_MD5}"}, unpack=_MEMBERS)
     if place is None:
         raise DataError(
-            f"no folder of CIFAR-10 files: give its path (recipe setting data.path) or set {FOLDER_VARIABLE}"
+            f"no folder of CIFAR-10 files: give its path (recipe setting data.path), set {FOLDER_VARIABLE}, "
+            "or allow the download (data.download=true)"
         )
     learn = _join([_read(place, name, checksums) for name in _TRAIN])
     test = _join([_read(place, _TEST, checksums)])
-    if not 0 < validation_size < len(learn):
-        raise DataError(f"validation_size must be 1 to {len(learn) - 1}, got {validation_size}")
-    cut = len(learn) - validation_size
-    return Dataset(train=learn[:cut], validation=learn[cut:], test=test, classes=10)
+    train, validation = split_off(learn, validation_size)
+    return Dataset(train=train, validation=validation, test=test, classes=10)
 
 
 def _join(parts: list[_Arrays]) -> Split:
@@ -171,7 +184,7 @@ def parse_python_batch(content: bytes) -> _Arrays:
         raise DataError(f"no python batch of CIFAR-10: {type(error).__name__}: {error}") from error
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape != (len(pixels), _PIXELS):
         raise DataError(f"data must be uint8 [N, {_PIXELS}], got {_describe(pixels)}")
-    if labels.dtype.kind not in "iu" or labels.shape != (len(pixels),):
+    if (labels.size and labels.dtype.kind not in "iu") or labels.shape != (len(pixels),):
         raise DataError(f"labels must be {len(pixels)} whole numbers, got {_describe(labels)}")
     return _checked(pixels, labels.astype(np.int64))
 
@@ -207,4 +220,5 @@ _ALLOWED = {
     ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
     ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
     ("_codecs", "encode"): codecs.encode,  # how protocol 2 writes bytes today
+    ("__builtin__", "bytes"): bytes,  # and empty ones
 }

@@ -5,7 +5,7 @@ Images stay uint8 tensors and a batch is one indexed read: for small images no l
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -78,6 +78,29 @@ class Dataset:
     def image_shape(self) -> tuple[int, ...]:
         """Shape of one image, without the batch dimension."""
         return tuple(self.train.images.shape[1:])
+
+
+def join_splits(parts: Sequence[Split]) -> Split:
+    """Return the examples of several splits, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return Split(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
+
+
+def split_off(split: Split, size: int) -> tuple[Split, Split]:
+    """Return all but the last so many examples, and those.
+
+    Args:
+        split: images and labels.
+        size: examples of the second part, at least 1 and less than there are.
+
+    Raises:
+        DataError: a size out of range.
+    """
+    if not 0 < size < len(split):
+        raise DataError(f"validation_size must be 1 to {len(split) - 1}, got {size}")
+    cut = len(split) - size
+    return split[:cut], split[cut:]
 
 
 def epoch_order(examples: int, seed: int, epoch: int) -> Tensor:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
-from ._dataset import Dataset, Split
+from ._dataset import Dataset, Split, split_off
+from ._download import download as fetch
 from ._idx import read_idx
 
 FOLDER_VARIABLE = "FEATHERBIT_DATA"
@@ -38,7 +39,7 @@ def mnist(folder: str | Path | None = None, *, download: bool = False, validatio
     if place is not None:
         return idx_folder(place, validation_size=validation_size)
     if download:
-        return idx_folder(_download(), validation_size=validation_size)
+        return idx_folder(fetch("MNIST", _URL, _SHA256), validation_size=validation_size)
     raise DataError(
         f"no folder of MNIST files: give its path (recipe setting data.path), set {FOLDER_VARIABLE}, "
         "or allow the download (data.download=true)"
@@ -60,13 +61,10 @@ def idx_folder(folder: str | Path, *, validation_size: int) -> Dataset:
         DataError: files missing, damaged, or not fitting each other.
     """
     images, labels = (_read(folder, "train", kind) for kind in ("images-idx3", "labels-idx1"))
-    if not 0 < validation_size < len(labels):
-        raise DataError(f"validation_size must be 1 to {len(labels) - 1}, got {validation_size}")
-    learn = _split(folder, images, labels)
+    train, validation = split_off(_split(folder, images, labels), validation_size)
     test = _split(folder, *(_read(folder, "t10k", kind) for kind in ("images-idx3", "labels-idx1")))
-    cut = len(learn) - validation_size
-    classes = max(2, int(learn.labels.max()) + 1)
-    return Dataset(train=learn[:cut], validation=learn[cut:], test=test, classes=classes)
+    classes = max(2, int(labels.max()) + 1)
+    return Dataset(train=train, validation=validation, test=test, classes=classes)
 
 
 def _split(folder: str | Path, images: Tensor, labels: Tensor) -> Split:
@@ -85,16 +83,3 @@ def _read(folder: str | Path, part: str, kind: str) -> Tensor:
                 if path.is_file():
                     return read_idx(path)
     raise DataError(f"{folder}: no file {names[0]} or {names[0]}.gz there, in MNIST or in MNIST/raw; check the path")
-
-
-def _download() -> Path:
-    import pooch  # only here: nothing else needs a network
-
-    store = pooch.create(pooch.os_cache("featherbit") / "MNIST", base_url=_URL, registry=_SHA256)
-    pooch.get_logger().setLevel("WARNING")
-    try:
-        for name in _SHA256:
-            store.fetch(name)
-    except Exception as error:  # the network has many ways to fail, and pooch passes them through
-        raise DataError(f"MNIST could not be downloaded: {error}; give a folder of its files instead") from error
-    return Path(store.path)

@@ -117,6 +117,8 @@ def _explain(problem: Any) -> str:
     if len(location) > 2 and location[0] in _tables_of_kinds():
         del location[1]
     key = ".".join(map(str, location))
+    if problem["type"] == "extra_forbidden" and key in _keys(Recipe):
+        return f"{key} is a setting of another {location[0]}.kind"
     if problem["type"] == "extra_forbidden":
         return f"unknown setting {key}{_suggest(key, tuple(_keys(Recipe)))}"
     if problem["type"] == "missing":

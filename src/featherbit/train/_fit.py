@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from ..data import Dataset, mix_seed
 from ..errors import RecipeError
@@ -81,9 +82,9 @@ def _train(recipe: Recipe, dataset: Dataset, run_dir: Path, progress: bool) -> R
         from ._trainer import make_trainer
 
         torch.manual_seed(mix_seed(recipe.seed, -1))
-        model = recipe.model.build(dataset.image_shape, dataset.classes)
+        model: nn.Module = recipe.model.build(dataset.image_shape, dataset.classes)
         if recipe.channels_last:
-            model.to(memory_format=torch.channels_last)  # of 4-d weights; outputs follow them
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # unknown to its annotations
         record = RunRecord(run_dir)
         trainer = make_trainer(recipe, run_dir, record, progress=progress)
         last = checkpoint_path(run_dir, "last")

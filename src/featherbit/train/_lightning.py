@@ -23,6 +23,7 @@ from ..data import Batches, Dataset, epoch_order, mix_seed
 from ..errors import FeatherbitError
 from ..layers import SquareHingeLoss
 from ..optim import clip_latent_weights, parameter_groups, schedule
+from ._augment import make_augmentation
 from ._evaluate import count_correct
 from ._recipe import Recipe
 from ._run_folder import METRICS, checkpoint_path, read_checkpoint, write_atomically
@@ -57,6 +58,7 @@ class Classifier(pl.LightningModule):
         super().__init__()
         self.model = model
         self.loss = SquareHingeLoss()
+        self.augment = make_augmentation(recipe.augmentation, dataset.image_shape)
         self.recipe = recipe
         self.dataset = dataset
         self.steps_per_epoch = len(dataset.train) // recipe.batch_size
@@ -81,7 +83,7 @@ class Classifier(pl.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         """Return the loss of a batch."""
         images, labels = batch
-        scores = self.model(images)
+        scores = self.model(self.augment(images))
         loss: Tensor = self.loss(scores, labels)
         self._sums["loss"] += loss.detach()
         self._sums["correct"] += (scores.argmax(dim=1) == labels).sum()
@@ -103,7 +105,7 @@ class Classifier(pl.LightningModule):
         self.log("validation_accuracy", torch.tensor(accuracy, dtype=torch.float64), prog_bar=True)
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's mean loss, and its accuracy in percent while dropout was on.
+        """Log the epoch's mean loss, and its accuracy in percent, with dropout and augmentation on.
 
         Raises:
             FeatherbitError: the loss is not finite, so the weights are lost; the last checkpoint is from before.
@@ -121,7 +123,7 @@ class Classifier(pl.LightningModule):
 
     @property
     def learning_rate(self) -> float:
-        """The current rate of the parameters that are not binary weights."""
+        """The current rate of the parameters that are not latent weights."""
         groups = self.trainer.optimizers[0].param_groups
         return float(groups[-1]["lr"])
 

@@ -2,29 +2,97 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from torch import nn
 
-from ..quantizers import Identity, LinearQuant, Sign, StochasticSign
+from ..errors import InputError
+from ..quantizers import (
+    DorefaActivation,
+    DorefaWeight,
+    Estimator,
+    Identity,
+    LinearQuant,
+    Lsq,
+    Polynomial,
+    Sign,
+    StochasticSign,
+    StraightThrough,
+    Swish,
+    Ternary,
+    UnsignedQuant,
+)
 
-WeightKind = Literal["linear", "float"]
-ActivationKind = Literal["linear", "stochastic_sign", "relu", "hardtanh"]
+WeightKind = Literal["linear", "lsq", "dorefa", "ternary", "float"]
+ActivationKind = Literal["linear", "stochastic_sign", "unsigned", "lsq", "dorefa", "relu", "hardtanh"]
+EstimatorKind = Literal["straight_through", "polynomial", "swish"]
 
 
 def make_weight_quantizer(kind: WeightKind, bits: int) -> nn.Module:
-    """Return a weight quantizer: of k bits, the sign at 1 bit, or none."""
+    """Return a weight quantizer.
+
+    Args:
+        kind: `"linear"`: `LinearQuant`, the sign at 1 bit; `"lsq"`, `"dorefa"`: from 2 bits on; `"ternary"`: 2 bits;
+            `"float"`: none.
+        bits: 1 to 8.
+
+    Raises:
+        InputError: bits that the kind does not have.
+    """
     if kind == "float":
         return Identity()
+    if kind == "lsq":
+        return Lsq(bits)
+    if kind == "dorefa":
+        return DorefaWeight(bits)
+    if kind == "ternary":
+        if bits != 2:
+            raise InputError(f"ternary weights have 2 bits, got {bits}; set weight_bits to 2")
+        return Ternary()
     return Sign(window=None) if bits == 1 else LinearQuant(bits)
 
 
-def make_activation(kind: ActivationKind, bits: int, window: float | None) -> nn.Module:
-    """Return what follows a batch norm: a quantizer of k bits, or a float activation."""
-    if kind == "relu":
-        return nn.ReLU()
-    if kind == "hardtanh":
-        return nn.Hardtanh()
-    if kind == "stochastic_sign":
-        return StochasticSign(window)
-    return Sign(window) if bits == 1 else LinearQuant(bits)
+def make_activation(kind: ActivationKind, bits: int, estimator: Estimator) -> nn.Module:
+    """Return what follows a batch norm.
+
+    Args:
+        kind: `"linear"`: `LinearQuant`, the sign at 1 bit; `"stochastic_sign"`: 1 bit; `"unsigned"`, `"lsq"`,
+            `"dorefa"`: codes from 0 on; `"relu"`, `"hardtanh"`: no quantizer.
+        bits: 1 to 8.
+        estimator: the gradient of a sign.
+
+    Raises:
+        InputError: bits that the kind does not have.
+    """
+    if kind == "stochastic_sign" and bits != 1:
+        raise InputError(f"stochastic signs have 1 bit, got {bits}; set activation_bits to 1 or choose another kind")
+    makers: dict[ActivationKind, Callable[[], nn.Module]] = {
+        "relu": nn.ReLU,
+        "hardtanh": nn.Hardtanh,
+        "stochastic_sign": lambda: StochasticSign(estimator=estimator),
+        "unsigned": lambda: UnsignedQuant(bits),
+        "lsq": lambda: Lsq(bits, signed=False),
+        "dorefa": lambda: DorefaActivation(bits),
+        "linear": lambda: Sign(estimator=estimator) if bits == 1 else LinearQuant(bits),
+    }
+    return makers[kind]()
+
+
+def make_estimator(kind: EstimatorKind, window: float | None) -> Estimator:
+    """Return a gradient estimator of a sign.
+
+    Args:
+        kind: `"straight_through"` with its window; `"polynomial"`, a triangle of that half-width; `"swish"`.
+        window: > 0; `None`, for `"straight_through"` only, passes everything.
+
+    Raises:
+        InputError: no window for a polynomial.
+    """
+    if kind == "swish":
+        return Swish()
+    if kind == "straight_through":
+        return StraightThrough(window)
+    if window is None:
+        raise InputError("the polynomial estimator needs a window; set model.window")
+    return Polynomial(window)

@@ -1,0 +1,133 @@
+"""The part of a recipe's schema that says which network."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+from torch import nn
+
+from ..errors import RecipeError
+from ..models import ConvNet, Mlp, ResNet, VggSmall
+from ..quantizers import Sign, StochasticSign
+from ._quantizers import (
+    ActivationKind,
+    EstimatorKind,
+    WeightKind,
+    make_activation,
+    make_estimator,
+    make_weight_quantizer,
+)
+from ._settings import Bits, Count, Positive, Rate, Settings
+
+_ACTIVATIONS = {"sign": Sign, "stochastic_sign": StochasticSign}
+
+
+class MlpSettings(Settings):
+    """The multi-layer perceptron `models.Mlp`."""
+
+    kind: Literal["mlp"] = "mlp"
+    hidden_features: Count
+    hidden_layers: Count
+    input_dropout: Rate = 0.0
+    hidden_dropout: Rate = 0.0
+    activation: Literal["sign", "stochastic_sign"] = "sign"
+    window: Positive | None = 1.0  # the straight-through window of activations
+
+    def build(self, image_shape: tuple[int, ...], classes: int) -> Mlp:
+        """Return the network with fresh weights, drawn from torch's global generator."""
+        return Mlp(
+            math.prod(image_shape),
+            self.hidden_features,
+            self.hidden_layers,
+            classes,
+            input_dropout=self.input_dropout,
+            hidden_dropout=self.hidden_dropout,
+            activation_quantizer=_ACTIVATIONS[self.activation](self.window),
+        )
+
+
+class LowBitSettings(Settings):
+    """What weights and activations of a convolutional network are."""
+
+    weight: WeightKind = "linear"
+    weight_bits: Bits = 1
+    activation: ActivationKind = "linear"
+    activation_bits: Bits = 1
+    window: Positive | None = 1.0  # of the gradient of a sign
+    estimator: EstimatorKind = "straight_through"
+
+    @model_validator(mode="after")
+    def _possible(self) -> LowBitSettings:
+        self.quantizers()
+        return self
+
+    def quantizers(self) -> dict[str, nn.Module]:
+        """Return the quantizers by the names that the networks' parameters have."""
+        estimator = make_estimator(self.estimator, self.window)
+        return {
+            "weight_quantizer": make_weight_quantizer(self.weight, self.weight_bits),
+            "activation": make_activation(self.activation, self.activation_bits, estimator),
+        }
+
+
+class ConvNetSettings(LowBitSettings):
+    """The paper's convolutional network `models.ConvNet`, at any width and number of bits."""
+
+    kind: Literal["convnet"]
+    channels: tuple[Count, ...] = Field((128, 256, 512), min_length=1)
+    dense_features: tuple[Count, ...] = (1024, 1024)
+
+    def build(self, image_shape: tuple[int, ...], classes: int) -> ConvNet:
+        """Return the network with fresh weights, drawn from torch's global generator."""
+        return ConvNet(
+            image_shape, classes, channels=self.channels, dense_features=self.dense_features, **self.quantizers()
+        )
+
+
+class VggSmallSettings(LowBitSettings):
+    """The network `models.VggSmall`."""
+
+    kind: Literal["vgg-small"]
+    channels: tuple[Count, ...] = Field((128, 256, 512), min_length=1)
+
+    def build(self, image_shape: tuple[int, ...], classes: int) -> VggSmall:
+        """Return the network with fresh weights, drawn from torch's global generator."""
+        return VggSmall(image_shape, classes, channels=self.channels, **self.quantizers())
+
+
+class ResNetSettings(LowBitSettings):
+    """The residual network `models.ResNet`."""
+
+    kind: Literal["resnet"]
+    widths: tuple[Count, ...] = Field((16, 32, 64), min_length=1)
+    blocks: tuple[Count, ...] = Field((3, 3, 3), min_length=1)  # pairs of convolutions of each width
+    stem: Literal["imagenet", "cifar"] = "cifar"
+
+    @model_validator(mode="after")
+    def _one_number_each(self) -> ResNetSettings:
+        if len(self.widths) != len(self.blocks):
+            raise ValueError("each of widths needs one of blocks")
+        return self
+
+    def build(self, image_shape: tuple[int, ...], classes: int) -> ResNet:
+        """Return the network with fresh weights, drawn from torch's global generator.
+
+        Raises:
+            RecipeError: images without three dimensions.
+        """
+        if len(image_shape) != 3:
+            raise RecipeError(f"model.kind resnet needs images [channels, height, width], got {list(image_shape)}")
+        return ResNet(classes, self.widths, self.blocks, self.stem, image_channels=image_shape[0], **self.quantizers())
+
+
+def _kind_or_mlp(value: Any) -> Any:
+    """Let a model without `kind` be a perceptron, as it was when there was no other."""
+    return {"kind": "mlp", **value} if isinstance(value, dict) else value
+
+
+ModelSettings = Annotated[
+    Annotated[MlpSettings | ConvNetSettings | VggSmallSettings | ResNetSettings, Field(discriminator="kind")],
+    BeforeValidator(_kind_or_mlp),
+]
