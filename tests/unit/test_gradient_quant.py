@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from featherbit.errors import InputError
-from featherbit.layers import QuantLinear, quantize_gradient
+from featherbit.layers import QuantConv2d, QuantLinear, quantize_gradient
 from featherbit.quantizers import GradientQuant, LinearQuant, LogQuant
 from oracles_shift import is_power_of_two, log_quantized, power_of_two
 from oracles_training import fixed_point
@@ -123,6 +123,23 @@ def test_both_products_of_the_backward_pass_take_the_quantized_gradient(autocast
     torch.testing.assert_close(g_x, quantized @ layer.quantized_weight, **tolerance)
     torch.testing.assert_close(g_weight, quantized.T @ x, **tolerance)
     torch.testing.assert_close(layer.bias.grad, weights.sum(0))  # no product, so it is left alone
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_both_products_of_a_convolution_take_the_quantized_gradient(autocast):
+    torch.manual_seed(6)
+    quantizer = GradientQuant(LinearQuant(4), per="sample")
+    layer = QuantConv2d(2, 3, 3, padding=1, stride=2, bias=False, gradient_quantizer=quantizer)
+    x, weights = torch.randn(2, 2, 6, 6).sign(), torch.randn(2, 3, 3, 3) * 1e-3
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        g_x, g_weight = backward_of(layer, x, weights)
+    quantized, options = quantizer(weights), {"stride": 2, "padding": 1}
+    assert not torch.equal(quantized, weights)
+    tolerance = {"rtol": 2**-7, "atol": 4e-5} if autocast else {"rtol": 1e-5, "atol": 1e-8}  # the sums' own rounding
+    expected = torch.nn.grad.conv2d_input(x.shape, layer.quantized_weight, quantized, **options)
+    torch.testing.assert_close(g_x, expected, **tolerance)
+    expected = torch.nn.grad.conv2d_weight(x, layer.weight.shape, quantized, **options)
+    torch.testing.assert_close(g_weight, expected, **tolerance)
 
 
 def test_the_forward_pass_is_left_alone():

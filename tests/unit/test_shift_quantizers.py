@@ -133,7 +133,7 @@ def test_the_log_format_has_a_code_for_each_value():
     quantizer = LogQuant(4, max_exponent=1)
     assert (quantizer.min_exponent, quantizer.max_exponent) == (-5, 1)
     assert (str(quantizer.format), quantizer.format.scale) == ("p4", 2.0**-5)
-    assert quantizer.format.values().max() == 2.0
+    assert quantizer.format.values().max() == quantizer.latent_bound == 2.0
     assert all(is_power_of_two(v) for v in quantizer.format.values().tolist())
 
 

@@ -120,6 +120,7 @@ class LogQuant(Quantizer):
         self.min_exponent = _min_exponent(bits, max_exponent)
         self.rounding, self.underflow = rounding, underflow
         self.format = BitFormat(bits, "power_of_two", scale=2.0**self.min_exponent)
+        self.latent_bound = 2.0**max_exponent  # as a weight quantizer: its latent weights are clipped to this
 
     def rule(self, x: Tensor) -> Tensor:
         """Return the quantized value of each element."""
