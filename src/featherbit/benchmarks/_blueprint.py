@@ -7,7 +7,7 @@ network (`Stem`, `Block`, `Mean`, `Dense`) holds real numbers.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -19,17 +19,19 @@ class Conv:
         kernel: height and width.
         padding: on every side.
         pool: height, width and stride of the max-pooling; 1 is none.
+        weight_bits: of ours; 0 is the network's own width.
     """
 
     channels: int
     kernel: int = 3
     padding: int = 1
     pool: int = 1
+    weight_bits: int = 0
 
 
 @dataclass(frozen=True)
 class Stem:
-    """The first layer of a residual network: an 8-bit convolution, batch norm, max-pooling 3x3 with stride 2.
+    """The first layer of a residual network: a convolution, max-pooling 3x3 with stride 2, batch norm.
 
     Args:
         channels: of the output.
@@ -66,9 +68,11 @@ class Dense:
 
     Args:
         features: of the output.
+        weight_bits: of ours; 0 is the network's own width.
     """
 
     features: int
+    weight_bits: int = 0
 
 
 Layer = Conv | Stem | Block | Mean | Dense
@@ -106,13 +110,14 @@ def convnet(width: int = 128, image: int = 32) -> Blueprint:
 
 
 def vgg_small(width: int = 128, image: int = 32) -> Blueprint:
-    """Return VGG-small: the convolutions of the ConvNet and one fully connected layer.
+    """Return VGG-small: the ConvNet's convolutions and one dense layer, both ends with 8 bits.
 
     Args:
         width: channels of the first layers.
         image: height and width of the input, a multiple of 8.
     """
-    return Blueprint((image, image, 3), (*_pairs(width), Dense(10)))
+    first, *others = _pairs(width)
+    return Blueprint((image, image, 3), (replace(first, weight_bits=8), *others, Dense(10, weight_bits=8)))
 
 
 def resnet18(width: int = 64, image: int = 224, classes: int = 1000) -> Blueprint:
@@ -126,7 +131,7 @@ def resnet18(width: int = 64, image: int = 224, classes: int = 1000) -> Blueprin
     blocks = [Block(width), Block(width)]
     for channels in (2 * width, 4 * width, 8 * width):
         blocks += [Block(channels, stride=2), Block(channels)]
-    return Blueprint((image, image, 3), (Stem(width), *blocks, Mean(), Dense(classes)))
+    return Blueprint((image, image, 3), (Stem(width), *blocks, Mean(), Dense(classes, weight_bits=8)))
 
 
 def single_layer(kernel: int, pixels: int, channels: int, depth: int = 4) -> Blueprint:

@@ -97,8 +97,8 @@ def _register_networks() -> None:
         _register(f"convnet-cifar10-{widths}-batch1", what, convnet, widths, extra=extra)
     for batch in (8, 32, 128):
         _register(f"convnet-cifar10-w1a1-batch{batch}", what, convnet, Widths(), batch, extra=batch != 32)
-    _register("vgg-small-w1a1-batch1", "VGG-small at 32 x 32", vgg_small, Widths())
-    _register("resnet18-w1a1-batch1", "ResNet-18 at 224 x 224, first and last layer 8-bit", resnet18, Widths())
+    _register("vgg-small-w1a1-batch1", "VGG-small at 32 x 32, both ends 8-bit", vgg_small, Widths())
+    _register("resnet18-w1a1-batch1", "ResNet-18 at 224 x 224, both ends 8-bit", resnet18, Widths())
 
 
 def _register_layers() -> None:

@@ -130,11 +130,11 @@ def _draw_lines(chosen: Sequence[Point], network: str, x_label: str, place: Call
 def _fixed(chosen: Sequence[Point]) -> str:
     """Return what all points have in common, for the title."""
     sizes = {
-        "{}": {point.bits for point in chosen},
-        "batch {}": {point.batch for point in chosen},
-        "threads: {}": {point.threads for point in chosen},
+        "": {point.bits for point in chosen},
+        "batch ": {str(point.batch) for point in chosen},
+        "threads: ": {str(point.threads) for point in chosen},
     }
-    return ", ".join(text.format(*values) for text, values in sizes.items() if len(values) == 1)
+    return ", ".join(f"{name}{min(values)}" for name, values in sizes.items() if len(values) == 1)
 
 
 def _draw_layers(rows: Sequence[Row], folder: Path) -> list[Path]:
