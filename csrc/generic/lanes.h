@@ -30,12 +30,5 @@ inline Reals round_even(Reals x) {
     return (x + magic) - magic;
 }
 
-// Products rounded once. A loop, since vectors have no such operator.
-inline Reals fused_multiply_add(Reals a, Reals b, Reals c) {
-    Reals y;
-    for (int i = 0; i < kGroup; ++i) y[i] = __builtin_fmaf(a[i], b[i], c[i]);
-    return y;
-}
-
 }  // namespace
 }  // namespace featherbit

@@ -8,15 +8,6 @@
 namespace featherbit {
 namespace {
 
-// Apply `f(lanes, column)` to every 16 lanes of the rows.
-template <class Vector, class F>
-inline void each_group(const Tile& tile, F f) {
-    for (std::int64_t row = 0; row < tile.m; ++row) {
-        std::int32_t* at = tile.block.at + row * tile.block.stride;
-        for (std::int64_t i = 0; i < tile.n; i += kGroup) store_lanes(at + i, f(load_lanes<Vector>(at + i), tile.column + i));
-    }
-}
-
 // What a comparison gives, all bits or none, as +1 or -1.
 inline Ints plus_minus_one(Ints holds) { return -(holds * 2 + 1); }
 
@@ -63,33 +54,6 @@ inline void max_rows(const TileOp& op, Tile& tile) {
     }
     tile.first /= window;
     tile.m = m;
-}
-
-inline void affine(const TileOp& op, const Tile& tile, bool from_integers) {
-    each_group<Ints>(tile, [&](Ints lanes, std::int64_t column) {
-        const Reals x = from_integers ? to_reals(lanes) : reinterpret_cast<Reals>(lanes);
-        const Reals multiplier = load_lanes<Reals>(op.reals + column), addend = load_lanes<Reals>(op.more_reals + column);
-        return reinterpret_cast<Ints>(op.fused ? fused_multiply_add(x, multiplier, addend) : x * multiplier + addend);
-    });
-}
-
-// Combine with another value of the same rows and columns.
-template <class Vector, class F>
-inline void with_other(const TileOp& op, const Tile& tile, F f) {
-    for (std::int64_t row = 0; row < tile.m; ++row) {
-        std::int32_t* at = tile.block.at + row * tile.block.stride;
-        const char* other = tile.memory[op.memory] + op.rows[tile.first + row] + tile.column * 4;
-        for (std::int64_t i = 0; i < tile.n; i += kGroup) {
-            Vector y = {};
-            const std::int64_t count = tile.n - i < kGroup ? tile.n - i : kGroup;
-            if (count == kGroup) {
-                __builtin_memcpy(&y, other + i * 4, sizeof(y));
-            } else {
-                __builtin_memcpy(&y, other + i * 4, static_cast<unsigned long>(count * 4));
-            }
-            store_lanes(at + i, f(load_lanes<Vector>(at + i), y));
-        }
-    }
 }
 
 inline Ints code_of(Reals x, float low, float high) {
@@ -180,8 +144,10 @@ inline void store_planes(const TileOp& op, const Tile& tile) {
 // Thresholds straight to bit-planes, with no code in between. Of T ascending thresholds a sum reaches the first c, so bit p
 // of the count c is the parity of those among thresholds 2^p, 2 * 2^p, 3 * 2^p ... (counted from 1) that it reaches; and
 // T - c, for T = 2^k - 1, is c with every bit inverted.
+// The same for the signs of reals: Planes 0.
 template <class Simd, int Planes>
 inline void planes_by_threshold(const TileOp& op, const TileOp& to, const Tile& tile) {
+    constexpr int kStored = Planes == 0 ? 1 : Planes;
     const auto* flips = reinterpret_cast<const std::uint16_t*>(op.flip_bits);
     for (std::int64_t row = 0; row < tile.m; ++row) {
         const std::int32_t* from = tile.block.at + row * tile.block.stride;
@@ -190,23 +156,25 @@ inline void planes_by_threshold(const TileOp& op, const TileOp& to, const Tile& 
         std::int64_t i = 0;
         for (; i < tile.n; i += kGroup) {
             const std::int64_t column = tile.column + i, part = column / kGroup;
-            unsigned bits[Planes];
+            unsigned bits[kStored];
             for (int plane = 0; plane < Planes; ++plane) bits[plane] = flips[part];
-            for (std::int64_t t = 1; t <= (Planes == 1 ? 1 : op.count); ++t) {
+            for (std::int64_t t = 1; t <= (Planes < 2 ? Planes : op.count); ++t) {
                 const unsigned reached = Simd::at_least(from + i, op.integers + (t - 1) * op.integers_stride + column);
                 for (int plane = 0; plane < Planes; ++plane) bits[plane] ^= t % (1 << plane) == 0 ? reached : 0;
             }
+            if constexpr (Planes == 0) bits[0] = Simd::not_negative(reinterpret_cast<const float*>(from + i));
             const unsigned mask = tile.n - i >= kGroup ? 0xFFFFu : (1u << (tile.n - i)) - 1u;
-            for (int plane = 0; plane < Planes; ++plane)
+            for (int plane = 0; plane < kStored; ++plane)
                 at[plane * plane_parts + part] = static_cast<std::uint16_t>(bits[plane] & mask);
         }
         for (; tile.last_column && (tile.column + i) % kWordBits != 0; i += kGroup)
-            for (int plane = 0; plane < Planes; ++plane) at[plane * plane_parts + (tile.column + i) / kGroup] = 0;
+            for (int plane = 0; plane < kStored; ++plane) at[plane * plane_parts + (tile.column + i) / kGroup] = 0;
     }
 }
 
 template <class Simd>
 inline void planes_by_threshold(const TileOp& op, const TileOp& to, const Tile& tile) {
+    if (op.kind == TileOpKind::sign_real) return planes_by_threshold<Simd, 0>(op, to, tile);
     switch (to.count) {
         case 1: return planes_by_threshold<Simd, 1>(op, to, tile);
         case 2: return planes_by_threshold<Simd, 2>(op, to, tile);
@@ -234,71 +202,125 @@ inline void store_bytes(const TileOp& op, const Tile& tile) {
     }
 }
 
-inline void store_as_lanes(const TileOp& op, const Tile& tile) {
-    for (std::int64_t row = 0; row < tile.m; ++row)
-        __builtin_memcpy(tile.memory[op.memory] + op.rows[tile.first + row] + tile.column * 4,
-                         tile.block.at + row * tile.block.stride, static_cast<unsigned long>(tile.n * 4));
+// 16 lanes of another value at the same place; lanes past the columns are zero.
+inline Ints other_lanes(const TileOp& op, const Tile& tile, std::int64_t row, std::int64_t i) {
+    const char* other = tile.memory[op.memory] + op.rows[tile.first + row] + (tile.column + i) * 4;
+    const std::int64_t count = tile.n - i;
+    if (count >= kGroup) return load_lanes<Ints>(other);
+    Ints lanes = {};
+    __builtin_memcpy(&lanes, other, static_cast<unsigned long>(count * 4));
+    return lanes;
+}
+
+inline void store_some_lanes(const TileOp& op, const Tile& tile, std::int64_t row, std::int64_t i, Ints x) {
+    char* to = tile.memory[op.memory] + op.rows[tile.first + row] + (tile.column + i) * 4;
+    const std::int64_t count = tile.n - i;
+    if (count >= kGroup) return store_lanes(to, x);
+    __builtin_memcpy(to, &x, static_cast<unsigned long>(count * 4));
+}
+
+inline bool is_map(TileOpKind kind) {
+    return kind != TileOpKind::correct && kind != TileOpKind::max_rows && kind != TileOpKind::store_bits &&
+           kind != TileOpKind::store_planes && kind != TileOpKind::store_bytes;
+}
+
+// Apply a chain of ops to 16 columns of `Rows` rows in registers: parameters are loaded once for all the rows.
+template <class Simd, int Rows>
+inline void map_lanes(const TileOp* ops, std::int64_t count, const Tile& tile, std::int64_t row, std::int64_t i) {
+    const std::int64_t column = tile.column + i;
+    std::int32_t* at = tile.block.at + row * tile.block.stride + i;
+    Ints x[Rows];
+    const auto each = [&](auto f) { FEATHERBIT_UNROLL for (int r = 0; r < Rows; ++r) x[r] = f(x[r], row + r); };
+    FEATHERBIT_UNROLL for (int r = 0; r < Rows; ++r) x[r] = load_lanes<Ints>(at + r * tile.block.stride);
+    for (const TileOp* op = ops; op != ops + count; ++op) {
+        const auto reals = [&] { return load_lanes<Reals>(op->reals + column); };
+        const auto more_reals = [&] { return load_lanes<Reals>(op->more_reals + column); };
+        switch (op->kind) {
+            case TileOpKind::affine:
+            case TileOpKind::affine_real: {
+                const Reals multiplier = reals(), addend = more_reals();
+                const bool from_integers = op->kind == TileOpKind::affine;
+                each([&](Ints lanes, std::int64_t) {
+                    const Reals v = from_integers ? to_reals(lanes) : reinterpret_cast<Reals>(lanes);
+                    return reinterpret_cast<Ints>(op->fused ? Simd::fused(v, multiplier, addend) : v * multiplier + addend);
+                });
+                break;
+            }
+            case TileOpKind::add:
+                each([&](Ints v, std::int64_t r) { return v * op->low + other_lanes(*op, tile, r, i) * op->high + op->shift; });
+                break;
+            case TileOpKind::add_real:
+                each([&](Ints v, std::int64_t r) {
+                    return reinterpret_cast<Ints>(reinterpret_cast<Reals>(v) +
+                                                  reinterpret_cast<Reals>(other_lanes(*op, tile, r, i)));
+                });
+                break;
+            case TileOpKind::prelu: {
+                const Reals slope = reals();
+                each([&](Ints lanes, std::int64_t) {
+                    const Reals v = reinterpret_cast<Reals>(lanes);
+                    return reinterpret_cast<Ints>(v > 0.0F ? v : slope * v);
+                });
+                break;
+            }
+            case TileOpKind::clamp:
+                each([&](Ints lanes, std::int64_t) {
+                    const Reals v = reinterpret_cast<Reals>(lanes);
+                    const Reals low = v < op->real_low ? Reals{} + op->real_low : v;
+                    return reinterpret_cast<Ints>(low > op->real_high ? Reals{} + op->real_high : low);
+                });
+                break;
+            case TileOpKind::threshold: {
+                const Ints thresholds = load_lanes<Ints>(op->integers + column), flips = load_lanes<Ints>(op->flips + column);
+                each([&](Ints v, std::int64_t) { return plus_minus_one((v >= thresholds) ^ flips); });
+                break;
+            }
+            case TileOpKind::count: each([&](Ints v, std::int64_t) { return count_reached(*op, v, column); }); break;
+            case TileOpKind::line: each([&](Ints v, std::int64_t) { return count_by_line<Simd>(*op, v, column); }); break;
+            case TileOpKind::quantize:
+                each([&](Ints lanes, std::int64_t) {
+                    const Reals v = reinterpret_cast<Reals>(lanes) / op->real_low;
+                    return code_of(v, static_cast<float>(op->low), static_cast<float>(op->high)) - op->low;
+                });
+                break;
+            case TileOpKind::sign_real:
+                each([&](Ints lanes, std::int64_t) { return plus_minus_one(reinterpret_cast<Reals>(lanes) >= 0.0F); });
+                break;
+            case TileOpKind::store_lanes:
+                FEATHERBIT_UNROLL for (int r = 0; r < Rows; ++r) store_some_lanes(*op, tile, row + r, i, x[r]);
+                break;
+            default: break;  // no map
+        }
+    }
+    FEATHERBIT_UNROLL for (int r = 0; r < Rows; ++r) store_lanes(at + r * tile.block.stride, x[r]);
 }
 
 template <class Simd>
-inline void map_integers(const TileOp& op, Tile& tile) {
+void map_tile(const TileOp* ops, std::int64_t count, const Tile& tile) {
+    constexpr int kRows = 4;
+    std::int64_t row = 0;
+    for (; row + kRows <= tile.m; row += kRows)
+        for (std::int64_t i = 0; i < tile.n; i += kGroup) map_lanes<Simd, kRows>(ops, count, tile, row, i);
+    for (; row < tile.m; ++row)
+        for (std::int64_t i = 0; i < tile.n; i += kGroup) map_lanes<Simd, 1>(ops, count, tile, row, i);
+}
+
+template <class Simd>
+inline void apply(const TileOp& op, Tile& tile) {
     switch (op.kind) {
         case TileOpKind::correct: return correct(op, tile);
         case TileOpKind::max_rows: return max_rows(op, tile);
-        case TileOpKind::add:
-            return with_other<Ints>(op, tile, [&](Ints x, Ints y) { return x * op.low + y * op.high + op.shift; });
-        case TileOpKind::threshold:
-            return each_group<Ints>(tile, [&](Ints x, std::int64_t column) {
-                return plus_minus_one((x >= load_lanes<Ints>(op.integers + column)) ^ load_lanes<Ints>(op.flips + column));
-            });
-        case TileOpKind::count:
-            return each_group<Ints>(tile, [&](Ints x, std::int64_t column) { return count_reached(op, x, column); });
-        case TileOpKind::line:
-            return each_group<Ints>(tile, [&](Ints x, std::int64_t column) { return count_by_line<Simd>(op, x, column); });
-        default: return;
-    }
-}
-
-inline void map_reals(const TileOp& op, const Tile& tile) {
-    switch (op.kind) {
-        case TileOpKind::affine: return affine(op, tile, true);
-        case TileOpKind::affine_real: return affine(op, tile, false);
-        case TileOpKind::add_real: return with_other<Reals>(op, tile, [](Reals x, Reals y) { return x + y; });
-        case TileOpKind::prelu:
-            return each_group<Reals>(tile, [&](Reals x, std::int64_t column) {
-                return x > 0.0F ? x : load_lanes<Reals>(op.reals + column) * x;
-            });
-        case TileOpKind::clamp:
-            return each_group<Reals>(tile, [&](Reals x, std::int64_t) {
-                const Reals low = x < op.real_low ? Reals{} + op.real_low : x;
-                return low > op.real_high ? Reals{} + op.real_high : low;
-            });
-        case TileOpKind::quantize:
-            return each_group<Ints>(tile, [&](Ints lanes, std::int64_t) {
-                const Reals x = reinterpret_cast<Reals>(lanes) / op.real_low;
-                return code_of(x, static_cast<float>(op.low), static_cast<float>(op.high)) - op.low;
-            });
-        case TileOpKind::sign_real:
-            return each_group<Ints>(
-                tile, [](Ints lanes, std::int64_t) { return plus_minus_one(reinterpret_cast<Reals>(lanes) >= 0.0F); });
-        default: return;
-    }
-}
-
-template <class Simd>
-inline void store(const TileOp& op, const Tile& tile) {
-    switch (op.kind) {
-        case TileOpKind::store_lanes: return store_as_lanes(op, tile);
         case TileOpKind::store_bits: return store_bits<Simd>(op, tile);
         case TileOpKind::store_planes: return store_planes<Simd>(op, tile);
         case TileOpKind::store_bytes: return store_bytes(op, tile);
-        default: return;
+        default: return;  // a map
     }
 }
 
 // Whether two ops are thresholds whose codes go straight to bits.
 inline bool ends_in_bits(const TileOp& op, const TileOp& next) {
-    return (op.kind == TileOpKind::threshold && next.kind == TileOpKind::store_bits) ||
+    const bool one_bit = op.kind == TileOpKind::threshold || op.kind == TileOpKind::sign_real;
+    return (one_bit && next.kind == TileOpKind::store_bits) ||
            (op.kind == TileOpKind::count && next.kind == TileOpKind::store_planes && next.count <= 4);
 }
 
@@ -314,14 +336,19 @@ void tile_ops(const TileOp* ops, std::int64_t count, const Tile& whole) {
         tile.block.at += row * tile.block.stride;
         tile.first += row;
         tile.m = whole.m - row < rows ? whole.m - row : rows;
-        for (std::int64_t i = 0; i < count; ++i) {
+        for (std::int64_t i = 0; i < count;) {
             if (i + 2 == count && ends_in_bits(ops[i], ops[i + 1])) {
                 planes_by_threshold<Simd>(ops[i], ops[i + 1], tile);
                 break;
             }
-            map_integers<Simd>(ops[i], tile);
-            map_reals(ops[i], tile);
-            store<Simd>(ops[i], tile);
+            std::int64_t end = i;
+            while (end < count && is_map(ops[end].kind) && !(end + 2 == count && ends_in_bits(ops[end], ops[end + 1]))) ++end;
+            if (end > i) {
+                map_tile<Simd>(ops + i, end - i, tile);
+                i = end;
+            } else {
+                apply<Simd>(ops[i++], tile);
+            }
         }
     }
 }

@@ -100,6 +100,18 @@ struct Avx2 {
             _mm256_stream_si256(reinterpret_cast<__m256i*>(to + i),
                                 _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + i)));
     }
+    static Reals fused(Reals a, Reals b, Reals c) {
+        Reals y;
+        for (int i = 0; i < kGroup; i += 8) {
+            __m256 x[3];
+            __builtin_memcpy(&x[0], reinterpret_cast<const char*>(&a) + i * 4, sizeof(x[0]));
+            __builtin_memcpy(&x[1], reinterpret_cast<const char*>(&b) + i * 4, sizeof(x[1]));
+            __builtin_memcpy(&x[2], reinterpret_cast<const char*>(&c) + i * 4, sizeof(x[2]));
+            const __m256 part = _mm256_fmadd_ps(x[0], x[1], x[2]);
+            __builtin_memcpy(reinterpret_cast<char*>(&y) + i * 4, &part, sizeof(part));
+        }
+        return y;
+    }
     static void finish_stream() { _mm_sfence(); }
 
     static unsigned below(const std::int32_t* acc, const std::int32_t* thresholds) {
@@ -109,6 +121,14 @@ struct Avx2 {
     }
     static unsigned at_least(const std::int32_t* acc, const std::int32_t* thresholds) {
         return ~(below(acc, thresholds) | below(acc + 8, thresholds + 8) << 8) & 0xFFFFu;
+    }
+    static unsigned not_negative(const float* x) {
+        unsigned bits = 0;
+        for (int i = 0; i < 2; ++i) {
+            const __m256 at_least_zero = _mm256_cmp_ps(_mm256_loadu_ps(x + 8 * i), _mm256_setzero_ps(), _CMP_GE_OQ);
+            bits |= static_cast<unsigned>(_mm256_movemask_ps(at_least_zero)) << (8 * i);
+        }
+        return bits;
     }
     static std::uint64_t signs(const float* x) {
         std::uint64_t word = 0;

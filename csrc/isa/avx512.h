@@ -31,9 +31,14 @@ struct Avx512Base {
     static void stream_group(std::int32_t* to, const std::int32_t* from) {
         _mm512_stream_si512(reinterpret_cast<__m512i*>(to), _mm512_loadu_si512(from));
     }
+    static Reals fused(Reals a, Reals b, Reals c) { return reinterpret_cast<Reals>(_mm512_fmadd_ps(a, b, c)); }
     static void finish_stream() { _mm_sfence(); }
     static unsigned at_least(const std::int32_t* acc, const std::int32_t* thresholds) {
         return _mm512_cmpge_epi32_mask(_mm512_loadu_si512(acc), _mm512_loadu_si512(thresholds));
+    }
+    // Bits x >= 0 of 16 floats: zero of either sign counts, NaN does not.
+    static unsigned not_negative(const float* x) {
+        return _mm512_cmp_ps_mask(_mm512_loadu_ps(x), _mm512_setzero_ps(), _CMP_GE_OQ);
     }
     static std::uint64_t signs(const float* x) {
         std::uint64_t word = 0;

@@ -72,6 +72,18 @@ struct Neon {
         return vaddq_s32(sum, vpaddq_s32(first, second));
     }
     static void stream_group(std::int32_t* to, const std::int32_t* from) { __builtin_memcpy(to, from, 64); }
+    static Reals fused(Reals a, Reals b, Reals c) {
+        Reals y;
+        for (int i = 0; i < kGroup; i += 4) {
+            float32x4_t x[3];
+            __builtin_memcpy(&x[0], reinterpret_cast<const char*>(&a) + i * 4, sizeof(x[0]));
+            __builtin_memcpy(&x[1], reinterpret_cast<const char*>(&b) + i * 4, sizeof(x[1]));
+            __builtin_memcpy(&x[2], reinterpret_cast<const char*>(&c) + i * 4, sizeof(x[2]));
+            const float32x4_t part = vfmaq_f32(x[2], x[0], x[1]);
+            __builtin_memcpy(reinterpret_cast<char*>(&y) + i * 4, &part, sizeof(part));
+        }
+        return y;
+    }
     static void finish_stream() {}
 
     static unsigned at_least(const std::int32_t* acc, const std::int32_t* thresholds) {
@@ -82,6 +94,13 @@ struct Neon {
             mask |= vaddvq_u32(vandq_u32(yes, place)) << (4 * i);
         }
         return mask;
+    }
+    static unsigned not_negative(const float* x) {
+        const uint32x4_t place = {1, 2, 4, 8};
+        unsigned bits = 0;
+        for (int i = 0; i < 4; ++i)
+            bits |= vaddvq_u32(vandq_u32(vcgeq_f32(vld1q_f32(x + 4 * i), vdupq_n_f32(0.0F)), place)) << (4 * i);
+        return bits;
     }
     static std::uint64_t signs(const float* x) {
         const uint32x4_t place = {1, 2, 4, 8};

@@ -52,12 +52,22 @@ struct Scalar {
         return sum;
     }
     static void stream_group(std::int32_t* to, const std::int32_t* from) { __builtin_memcpy(to, from, 64); }
+    static Reals fused(Reals a, Reals b, Reals c) {
+        Reals y;
+        for (int i = 0; i < kGroup; ++i) y[i] = __builtin_fmaf(a[i], b[i], c[i]);
+        return y;
+    }
     static void finish_stream() {}
 
     static unsigned at_least(const std::int32_t* acc, const std::int32_t* thresholds) {
         unsigned mask = 0;
         for (int i = 0; i < kGroup; ++i) mask |= static_cast<unsigned>(acc[i] >= thresholds[i]) << i;
         return mask;
+    }
+    static unsigned not_negative(const float* x) {
+        unsigned bits = 0;
+        for (int i = 0; i < kGroup; ++i) bits |= static_cast<unsigned>(x[i] >= 0.0F) << i;
+        return bits;
     }
     static std::uint64_t signs(const float* x) {
         std::uint64_t word = 0;

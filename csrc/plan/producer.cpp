@@ -111,6 +111,17 @@ void Planar::fill(char* const* memory, const Part& part, const Block& block) con
     }
 }
 
+void Planar::fill_words(char* const* memory, const Part& part, const std::int64_t* rows, char* to) const {
+    const auto* image = reinterpret_cast<const unsigned char*>(memory[source_.memory]);
+    for (std::int64_t i = 0; i < part.m; ++i) {
+        const unsigned char* from = image + at(rows_, part.first + i);
+        std::uint32_t word = 0;
+        for (std::int64_t channel = 0; channel < part.n; ++channel)
+            word |= std::uint32_t{from[channel * channel_bytes_]} << (8 * channel);
+        std::memcpy(to + rows[part.first + i], &word, 4);
+    }
+}
+
 void Planar::repeat_rows(std::int64_t rows, const std::vector<std::int64_t>& row_bytes) {
     repeat_row(rows_, rows, at(row_bytes, source_.memory));
 }

@@ -88,6 +88,9 @@ class Planar : public Producer {
     void fill(char* const* memory, const Part& part, const Block& block) const override;
     void repeat_rows(std::int64_t rows, const std::vector<std::int64_t>& row_bytes) override;
     bool splits_columns() const override { return false; }
+    // Whether pixels of `channels` bytes can go straight to words of four, past any block.
+    bool is_narrow(std::int64_t channels) const { return source_.form == Form::bytes && !source_.sign && channels <= 4; }
+    void fill_words(char* const* memory, const Part& part, const std::int64_t* rows, char* to) const;
 
    private:
     Source source_;

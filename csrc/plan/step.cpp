@@ -151,6 +151,9 @@ bool Step::straight_to_bits() const {
 }
 
 void Step::finish(std::int64_t tile_images, const std::vector<std::int64_t>& row_bytes) {
+    auto* planar = dynamic_cast<Planar*>(producer_.get());
+    const bool stores_words = ops_.size() == 1 && ops_[0].kind == TileOpKind::store_bytes && ops_[0].pixel_bytes == 4;
+    if (planar != nullptr && planar->is_narrow(n_) && stores_words) planar_ = planar;
     if (rows_ > 1) return;
     if (!arrays_.row_class.empty()) arrays_.row_class.resize(static_cast<std::size_t>(tile_images), arrays_.row_class[0]);
     for (TileOp& op : ops_) op.row_class = arrays_.row_class.data();
@@ -179,6 +182,7 @@ void Step::run_rows(char* const* memory, const Part& part, Scratch& scratch) con
         return dense_->fill_bits(memory, part, folded_.data(), ops_[0].flip_bits, memory[to.memory] + to.rows[0],
                                  stored_row_bytes_);
     }
+    if (planar_ != nullptr) return planar_->fill_words(memory, part, ops_[0].rows, memory[ops_[0].memory]);
     const Block block{scratch.lanes.get(), block_stride()};
     // Blocks of nearly equal size: each streams all the weights, whether it has many rows or few.
     const std::int64_t blocks = ceil_div(part.m, block_rows());

@@ -88,6 +88,7 @@ class Step {
     std::int64_t rows_, n_, unit_ = 1;  // unit: rows of a strip of windows
     std::unique_ptr<Producer> producer_;
     DenseProduct* dense_ = nullptr;      // set where the step writes bits straight from the product
+    Planar* planar_ = nullptr;           // set where it only makes an image of few channels channels last
     std::vector<std::int32_t> folded_;
     std::int64_t stored_row_bytes_ = 0;
     std::vector<TileOp> ops_;

@@ -181,15 +181,35 @@ def _assign(draft: _Draft) -> tuple[dict[Place, Storage], list[int]]:
         for place in step.writes:
             if storage[place].memory == OUTPUT:
                 continue
-            if not free:
-                sizes.append(0)
-                free.append(len(sizes) - 1)
-            memory = free.pop()
+            memory = _in_place(draft, index, place, storage, last)
+            if memory is None:
+                if not free:
+                    sizes.append(0)
+                    free.append(len(sizes) - 1)
+                memory = free.pop()
             storage[place] = replace(storage[place], memory=memory)
             lines = -(-storage[place].image_bytes // _LINE_BYTES)
             sizes[memory] = max(sizes[memory], lines * _LINE_BYTES)
-        for place in {*step.reads, *step.writes}:
-            if last[place] == index and storage[place].memory >= FIRST_BUFFER:
-                free.append(storage[place].memory)
+        kept = {storage[place].memory for place in step.writes if last[place] > index}
+        ended = {storage[place].memory for place in (*step.reads, *step.writes) if last[place] == index}
+        free += sorted(memory for memory in ended - kept if memory >= FIRST_BUFFER)
     sizes[OUTPUT] = storage[draft.output].image_bytes
     return storage, sizes
+
+
+def _in_place(
+    draft: _Draft, index: int, place: Place, storage: Mapping[Place, Storage], last: Mapping[Place, int]
+) -> int | None:
+    """Return the memory of a value that a residual add of this step reads for the last time, if it fits.
+
+    Each element is read before the one at its place is written, and what remains of two images in the cache is one.
+    """
+    step = draft.steps[index]
+    heads = len(step.ops[0].inputs) if step.ops else len(step.reads)
+    taken = {storage[other].memory for other in step.writes if other != place}
+    for read in step.reads[heads:]:
+        same = replace(storage[read], memory=-1) == replace(storage[place], memory=-1)
+        free = last[read] == index and read not in step.reads[:heads] and storage[read].memory not in taken
+        if same and free and storage[read].memory >= FIRST_BUFFER:
+            return storage[read].memory
+    return None
