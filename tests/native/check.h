@@ -8,7 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "dispatch.h"
 #include "kernels.h"
+#include "panel.h"
 
 namespace featherbit::test {
 
@@ -41,7 +43,33 @@ struct Buffer {
     const T& operator[](std::int64_t i) const { return memory[static_cast<std::size_t>(i)]; }
 };
 
+// A block of lanes as the kernels demand it: whole groups, rows on 64-byte lines; it ends where the memory ends.
+struct Lanes {
+    std::int64_t rows, stride;
+    AlignedArray<std::int32_t> memory;
+
+    Lanes(std::int64_t rows_, std::int64_t stride_, std::int32_t value)
+        : rows(rows_), stride(stride_), memory(make_aligned<std::int32_t>(static_cast<std::size_t>(rows_ * stride_))) {
+        for (std::int64_t i = 0; i < rows * stride; ++i) memory[static_cast<std::size_t>(i)] = value;
+    }
+    Block block() { return Block{memory.get(), stride}; }
+    std::int32_t& at(std::int64_t row, std::int64_t lane) { return memory[static_cast<std::size_t>(row * stride + lane)]; }
+};
+
+// Best first: what this build holds and this processor runs.
+inline std::vector<const KernelTable*> supported_tables() {
+    std::vector<const KernelTable*> tables;
+    for (const KernelTable* table : compiled_tables())
+        if (table->supported()) tables.push_back(table);
+    return tables;
+}
+
 using Random = std::mt19937_64;
+
+// A number from low to high.
+inline std::int64_t pick(Random& random, std::int64_t low, std::int64_t high) {
+    return low + static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(high - low + 1));
+}
 
 // Unpacked +-1 rows.
 struct Signs {
@@ -120,6 +148,7 @@ bool equal(const A& a, const B& b, std::int64_t count) {
 }
 
 void test_kernels(Tally& tally);
-void test_plan(Tally& tally);
+void test_conv(Tally& tally);
+void test_tile(Tally& tally);
 
 }  // namespace featherbit::test

@@ -4,7 +4,8 @@
 int main() {
     featherbit::test::Tally tally;
     featherbit::test::test_kernels(tally);
-    featherbit::test::test_plan(tally);
+    featherbit::test::test_conv(tally);
+    featherbit::test::test_tile(tally);
     std::printf("%ld passed, %ld failed\n", tally.passed(), tally.failed());
     return tally.failed() == 0 ? 0 : 1;
 }

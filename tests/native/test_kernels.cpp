@@ -5,8 +5,6 @@
 #include <limits>
 
 #include "check.h"
-#include "dispatch.h"
-#include "panel.h"
 
 namespace featherbit::test {
 namespace {
@@ -28,13 +26,6 @@ std::vector<Shape> shapes() {
             for (const std::int64_t k : kSizes)
                 if (m * n * k <= kMostProducts && (m * n * k > 0 || m + n + k < 70)) all.push_back({m, n, k});
     return all;
-}
-
-std::vector<const KernelTable*> supported_tables() {
-    std::vector<const KernelTable*> tables;
-    for (const KernelTable* table : compiled_tables())
-        if (table->supported()) tables.push_back(table);
-    return tables;
 }
 
 std::string named(const KernelTable& table, const char* kernel, const Shape& s) {
