@@ -67,7 +67,7 @@ def _grow(graph: Graph, head: Op, readers: dict[str, list[Op]], stored: set[str]
         value = ops[-1].output
         taken = done | {op.output for op in ops}
         may: Callable[[Op], bool] = lambda op: op.output not in taken and _can_follow(  # noqa: E731
-            graph, op, value, len(ops), readers[value], stored | set(stores)
+            graph, op, value, len(ops), readers[value], stored
         )
         following = None if isinstance(ops[-1], Flatten) else next(filter(may, readers[value]), None)
         if value == graph.output or len(readers[value]) != 1 or following is None:
