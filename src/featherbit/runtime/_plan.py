@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from ..errors import GraphError
 from ..ir import Flatten, Graph, Op
@@ -203,13 +204,18 @@ def _in_place(
     """Return the memory of a value that a residual add of this step reads for the last time, if it fits.
 
     Each element is read before the one at its place is written, and what remains of two images in the cache is one.
+    A value that the step stores before the add has read cannot take its place.
     """
     step = draft.steps[index]
     heads = len(step.ops[0].inputs) if step.ops else len(step.reads)
     taken = {storage[other].memory for other in step.writes if other != place}
-    for read in step.reads[heads:]:
+    order = [op.output for op in step.ops]
+    readers = [op for before, op in pairwise(step.ops) for name in op.inputs if name != before.output]
+    added = list(zip(step.reads[heads:], readers, strict=True))
+    for read, _ in added:
         same = replace(storage[read], memory=-1) == replace(storage[place], memory=-1)
         free = last[read] == index and read not in step.reads[:heads] and storage[read].memory not in taken
-        if same and free and storage[read].memory >= FIRST_BUFFER:
+        was_read = all(order.index(op.output) <= order.index(place[0]) for other, op in added if other == read)
+        if same and free and was_read and storage[read].memory >= FIRST_BUFFER:
             return storage[read].memory
     return None
