@@ -68,9 +68,22 @@ class Product(Op):
         largest = x.magnitude(self.zero_point)
         low, high, _ = weight_range(self.weight_bits, self.weight_encoding)
         bound = self.row_length * largest * max(-low, high)
-        if bound > MAX_EXACT and self.weight_bits > 1:  # only then are the weights themselves looked at
-            bound = largest * int(np.abs(self.integer_weight()).astype(np.int64).sum(axis=1).max())
+        if bound > MAX_EXACT:  # only then are the weights themselves looked at
+            bound = self._bound_of_weights(x)
         return check_exact(bound, f"a sum of {self.row_length} products")
+
+    def _bound_of_weights(self, x: ValueType) -> int:
+        """Return the largest sum of these weights.
+
+        No sum of some of its terms is larger, since 0 is among the codes.
+        """
+        low, high = -1, 1
+        if isinstance(x.element, BitFormat) and x.is_unsigned:
+            low, high = -self.zero_point, (1 << x.element.bits) - 1 - self.zero_point
+        weight = self.integer_weight().astype(np.int64)
+        positive, negative = weight.clip(min=0).sum(axis=1), -weight.clip(max=0).sum(axis=1)  # [N]
+        most = np.maximum(high * positive - low * negative, high * negative - low * positive)
+        return int(most.max())
 
 
 @operation

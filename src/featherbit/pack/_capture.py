@@ -136,8 +136,21 @@ def _call(node: fx.Node, values: Mapping[fx.Node, Tensor]) -> Tensor:
     kwargs = fx.map_arg(node.kwargs, lambda argument: values[argument])
     if node.target in _SHAPED:  # [batch, ...]: the captured batch of two stands for any
         args = (args[0], [args[0].shape[0], *args[1][1:]])
+    if node.target is torch.ops.aten.batch_norm.default:
+        args = (as_captured(node, args[0]), *args[1:])
     result: Tensor = node.target(*args, **kwargs)  # type: ignore[operator]
     return result
+
+
+def as_captured(node: fx.Node, x: Tensor) -> Tensor:
+    """Return the input of a batch norm with gaps in memory if the captured one has them.
+
+    torch then rounds otherwise: the product and the sum each by itself, where it else rounds once.
+    """
+    captured = node.all_input_nodes[0].meta["val"]
+    if captured.is_contiguous() or (captured.ndim == 4 and captured.is_contiguous(memory_format=torch.channels_last)):
+        return x
+    return torch.stack([x, x], dim=-1)[..., 0]  # [*shape, 2] -> [*shape]
 
 
 def _replace_mutation(graph: fx.Graph) -> None:

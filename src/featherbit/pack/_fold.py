@@ -17,11 +17,11 @@ from torch import fx
 from ..bits import pack_sign
 from ..ir import MaxPool2d, MultiThreshold, Threshold
 from ._grids import Grid
-from ._layout import channels_last, expanded
+from ._layout import channels_last, expanded, inverted, normal, same
 from ._lowering import Lowering, shape_of
 from ._rules_pools import window
 from ._threshold import ALWAYS, EXHAUSTIVE, NEVER, NotMonotonicError, find_ladders, find_thresholds
-from ._values import Codes, Derived
+from ._values import Codes, Derived, Order
 
 _SAMPLES = 4096
 _CHUNK = 2**22
@@ -57,12 +57,21 @@ def fold(state: Lowering, node: fx.Node, derived: Derived, grid: Grid) -> Codes:
     source = state.as_image(source) if is_image else state.as_flat(source)
     if not derived.pools:
         name = _write(state, node, source.name, state.name(node), grid, ladders, flips)
-        return state.remember(grid.codes(name, node, order=derived.order))
+        return state.remember(grid.codes(name, node, order=_order(state, derived, source)))
     if _codes_can_be_pooled(state, derived, ladders, flips):
         return _pool_codes(state, node, derived, grid, source, ladders, flips)
     name = _pool_sums(state, derived, source)
     name = _write(state, node, name, state.name(node), grid, ladders, flips)
     return state.remember(grid.codes(name, node, order=derived.order))
+
+
+def _order(state: Lowering, derived: Derived, arranged: Codes) -> Order:
+    """Return the order of a derived value whose source was brought into another layout."""
+    if same(derived.source.order, arranged.order):
+        return derived.order
+    size = state.types[arranged.name].size
+    places = inverted(expanded(derived.source.order, size))[expanded(arranged.order, size)]
+    return normal(expanded(derived.order, size)[places])
 
 
 def _write(

@@ -20,7 +20,7 @@ from ..ir import Concat, Rearrange
 from ._capture import evaluate
 from ._layout import channels_last, expanded, image_shape, indices, inverted, normal
 from ._lowering import Lowering, lowers, lowers_reals, shape_of
-from ._values import Codes, Derived, Padded, Real, Value, describe
+from ._values import Codes, Derived, Padded, Real, Value, describe, origin
 
 aten = torch.ops.aten
 _MOVES = (
@@ -53,8 +53,8 @@ def _move(state: Lowering, node: fx.Node, inputs: tuple[Value, ...]) -> Value:
     if isinstance(value, Padded) or value is None or len(inputs) != 1:
         raise state.refuse(node, f"{node.target} of {describe(value)} cannot be packed")
     sources = _sources(state, node)  # [size after]
-    before = _origin(node)
-    if len(sources) != math.prod(shape_of(before)) or len(np.unique(sources)) != len(sources):
+    size = math.prod(shape_of(origin(node)))
+    if len(sources) != size or len(np.unique(sources)) != len(sources):
         if isinstance(value, Derived):
             value = state.as_real(value, node)
         assert isinstance(value, Codes | Real)
@@ -77,18 +77,12 @@ def _move_real(state: Lowering, node: fx.Node, value: Real | Codes) -> Real:
     return state.remember(moved)
 
 
-def _origin(node: fx.Node) -> fx.Node:
-    """Return the tensor that a node takes elements of; parts of a split come from what was split."""
-    origin = node.all_input_nodes[0]
-    return origin.all_input_nodes[0] if node.target is operator.getitem else origin
-
-
 def _sources(state: Lowering, node: fx.Node) -> NDArray[np.int64]:
     """Return which element of its input each element of a node is, both flat and without the batch."""
-    origin = _origin(node)
-    size = math.prod(shape_of(origin))
-    places = torch.from_numpy(np.stack([indices(shape_of(origin)), indices(shape_of(origin)) + size]))  # [2, *shape]
-    moved = evaluate(state.captured, {origin: places}, [node])[node].numpy()
+    before = origin(node)
+    size = math.prod(shape_of(before))
+    places = torch.from_numpy(np.stack([indices(shape_of(before)), indices(shape_of(before)) + size]))  # [2, *shape]
+    moved = evaluate(state.captured, {before: places}, [node])[node].numpy()
     rows: NDArray[np.int64] = moved.reshape(len(moved), -1) if moved.ndim > 1 else moved[None]
     if moved.ndim < 2 or len(moved) != 2 or rows[0].max() >= size or not np.array_equal(rows[1], rows[0] + size):
         raise state.refuse(node, f"{node.target} moves elements between the inputs of a batch")
@@ -146,6 +140,8 @@ def _cat(state: Lowering, node: fx.Node, inputs: tuple[Value, ...]) -> Value:
     if dim not in (1, 1 - node.meta["val"].ndim):
         raise state.refuse(node, f"values are joined along dimension {dim}; only channels, dimension 1, can be joined")
     values = [state.values[argument] for argument in nodes]
+    if len(values) == 1:
+        return values[0]
     parts: list[Any] = list(values)
     if not all(isinstance(value, Codes) for value in parts) or not _one_kind(state, parts):
         parts = [state.as_real(value, node) for value in values]

@@ -21,10 +21,9 @@ _MAX_POOLS = (aten.max_pool2d.default, aten.max_pool1d.default)
 @lowers(*_MAX_POOLS)
 def _max_pool(state: Lowering, node: fx.Node, inputs: tuple[Value, ...]) -> Value:
     value = inputs[0]
-    if isinstance(value, Derived) and value.source.is_sum:
-        if value.by_place or value.moves or len(shape_of(value.source.node)) < 2:
-            raise state.refuse(node, "what it takes the greatest of differs from place to place; quantize before it")
-        window(state, node)
+    movable = isinstance(value, Derived) and not (value.by_place or value.moves)
+    if isinstance(value, Derived) and movable and value.source.is_sum and len(shape_of(value.source.node)) > 1:
+        window(state, node)  # refuses what cannot be packed
         order = channels_last(shape_of(node))
         return replace(value, node=node, pools=(*value.pools, node), order=order)
     if isinstance(value, Derived):

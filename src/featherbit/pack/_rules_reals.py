@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, fx
 
 from ..ir import Affine, Clamp, PRelu, reference
+from ._capture import as_captured
 from ._layout import expanded
 from ._lowering import Lowering, lowers_reals, shape_of
 from ._values import Codes, Real
@@ -199,8 +200,8 @@ def _write_prelu(state: Lowering, node: fx.Node, value: Real | Codes, slope: Ten
 def _batch_norm(state: Lowering, node: fx.Node, value: Real | Codes) -> Real:
     channels, rank = shape_of(node)[0], len(shape_of(node))
     zero = torch.zeros(channels)
-    multiplier = _norm(state, node, torch.ones(1, channels), shift=zero)[0]
-    addend = _norm(state, node, torch.zeros(1, channels))[0]
+    multiplier = _norm(state, node, torch.ones(2, channels), shift=zero)[0]
+    addend = _norm(state, node, torch.zeros(2, channels))[0]
     fused = _is_fused(state, node, multiplier, addend)
     spread = (channels, *[1] * (rank - 1))
     return _affine(state, node, value, multiplier.reshape(spread), addend.reshape(spread), fused)
@@ -209,7 +210,7 @@ def _batch_norm(state: Lowering, node: fx.Node, value: Real | Codes) -> Real:
 def _norm(state: Lowering, node: fx.Node, x: Tensor, shift: Tensor | None = None) -> Tensor:
     """Run a batch norm on rows `[R, C]`; with a shift in place of its bias and its mean."""
     args: list[Any] = [state.constants().get(a) if isinstance(a, fx.Node) else a for a in node.args]
-    args[0] = x
+    args[0] = as_captured(node, x)
     if shift is not None:
         args[2], args[3] = shift, shift
     with torch.no_grad():
@@ -227,4 +228,5 @@ def _is_fused(state: Lowering, node: fx.Node, multiplier: Tensor, addend: Tensor
         op = Affine(("x",), "y", multiplier=multiplier.numpy(), addend=addend.numpy(), fused=fused)
         if np.array_equal(reference.RULES[Affine](op, x), expected, equal_nan=True):
             return fused
-    raise state.refuse(node, "no multiplication and addition with one rounding or two gives what torch computes")
+    reason = "no multiplication and addition with one rounding or two gives what torch computes"
+    raise state.refuse(node, f"{reason}; if its input is a slice or a transposition, call contiguous() before it")

@@ -7,6 +7,7 @@ op until somebody needs another layout, and are compared with the model like any
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -116,7 +117,7 @@ class Derived:
     def skip(self) -> dict[fx.Node, fx.Node]:
         """The nodes that do not change the function of one channel, with the node before each."""
         skipped = () if self.by_place else (*self.moves, *self.pools)
-        return {node: node.all_input_nodes[0] for node in skipped}
+        return {node: origin(node) for node in skipped}
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +136,12 @@ class Padded:
 
 
 Value = Constant | Real | Codes | Derived | Padded | None
+
+
+def origin(node: fx.Node) -> fx.Node:
+    """Return the tensor that a node takes elements of; parts of a split come from what was split."""
+    before = node.all_input_nodes[0]
+    return before.all_input_nodes[0] if node.target is operator.getitem else before
 
 
 def describe(value: Value) -> str:

@@ -66,7 +66,7 @@ def fit_weight(weight: NDArray[np.float32]) -> FittedWeight:
 
 def _grid(weight: NDArray[np.float64]) -> float:
     """Return the greatest power of two of which every weight is a multiple; 1 for zeros alone."""
-    numbers = np.unique(np.abs(weight[weight != 0]))
+    numbers = np.abs(weight[weight != 0])
     if not numbers.size:
         return 1.0
     mantissa, exponent = np.frexp(numbers)  # numbers = mantissa * 2^exponent, mantissa in [0.5, 1)
