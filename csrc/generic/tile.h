@@ -202,20 +202,18 @@ inline void store_bytes(const TileOp& op, const Tile& tile) {
     }
 }
 
-// 16 lanes of another value at the same place; lanes past the columns are zero.
-inline Ints other_lanes(const TileOp& op, const Tile& tile, std::int64_t row, std::int64_t i) {
-    const char* other = tile.memory[op.memory] + op.rows[tile.first + row] + (tile.column + i) * 4;
-    const std::int64_t count = tile.n - i;
-    if (count >= kGroup) return load_lanes<Ints>(other);
+// 16 lanes of a value in memory; where the columns end before (not Full), lanes past them are zero and not written.
+template <bool Full>
+inline Ints other_lanes(const char* from, std::int64_t count) {
+    if constexpr (Full) return load_lanes<Ints>(from);
     Ints lanes = {};
-    __builtin_memcpy(&lanes, other, static_cast<unsigned long>(count * 4));
+    __builtin_memcpy(&lanes, from, static_cast<unsigned long>(count * 4));
     return lanes;
 }
 
-inline void store_some_lanes(const TileOp& op, const Tile& tile, std::int64_t row, std::int64_t i, Ints x) {
-    char* to = tile.memory[op.memory] + op.rows[tile.first + row] + (tile.column + i) * 4;
-    const std::int64_t count = tile.n - i;
-    if (count >= kGroup) return store_lanes(to, x);
+template <bool Full>
+inline void store_some_lanes(char* to, std::int64_t count, Ints x) {
+    if constexpr (Full) return store_lanes(to, x);
     __builtin_memcpy(to, &x, static_cast<unsigned long>(count * 4));
 }
 
@@ -225,9 +223,9 @@ inline bool is_map(TileOpKind kind) {
 }
 
 // Apply a chain of ops to 16 columns of `Rows` rows in registers: parameters are loaded once for all the rows.
-template <class Simd, int Rows>
+template <class Simd, int Rows, bool Full>
 inline void map_lanes(const TileOp* ops, std::int64_t count, const Tile& tile, std::int64_t row, std::int64_t i) {
-    const std::int64_t column = tile.column + i;
+    const std::int64_t column = tile.column + i, valid = tile.n - i;
     std::int32_t* at = tile.block.at + row * tile.block.stride + i;
     Ints x[Rows];
     const auto each = [&](auto f) { FEATHERBIT_UNROLL for (int r = 0; r < Rows; ++r) x[r] = f(x[r], row + r); };
@@ -235,24 +233,30 @@ inline void map_lanes(const TileOp* ops, std::int64_t count, const Tile& tile, s
     for (const TileOp* op = ops; op != ops + count; ++op) {
         const auto reals = [&] { return load_lanes<Reals>(op->reals + column); };
         const auto more_reals = [&] { return load_lanes<Reals>(op->more_reals + column); };
+        const auto place = [&](std::int64_t r) { return tile.memory[op->memory] + op->rows[tile.first + r] + column * 4; };
         switch (op->kind) {
             case TileOpKind::affine:
             case TileOpKind::affine_real: {
                 const Reals multiplier = reals(), addend = more_reals();
-                const bool from_integers = op->kind == TileOpKind::affine;
-                each([&](Ints lanes, std::int64_t) {
-                    const Reals v = from_integers ? to_reals(lanes) : reinterpret_cast<Reals>(lanes);
-                    return reinterpret_cast<Ints>(op->fused ? Simd::fused(v, multiplier, addend) : v * multiplier + addend);
-                });
+                if (op->kind == TileOpKind::affine) each([&](Ints v, std::int64_t) { return reinterpret_cast<Ints>(to_reals(v)); });
+                if (op->fused) {
+                    each([&](Ints v, std::int64_t) {
+                        return reinterpret_cast<Ints>(Simd::fused(reinterpret_cast<Reals>(v), multiplier, addend));
+                    });
+                } else {
+                    each([&](Ints v, std::int64_t) {
+                        return reinterpret_cast<Ints>(reinterpret_cast<Reals>(v) * multiplier + addend);
+                    });
+                }
                 break;
             }
             case TileOpKind::add:
-                each([&](Ints v, std::int64_t r) { return v * op->low + other_lanes(*op, tile, r, i) * op->high + op->shift; });
+                each([&](Ints v, std::int64_t r) { return v * op->low + other_lanes<Full>(place(r), valid) * op->high + op->shift; });
                 break;
             case TileOpKind::add_real:
                 each([&](Ints v, std::int64_t r) {
                     return reinterpret_cast<Ints>(reinterpret_cast<Reals>(v) +
-                                                  reinterpret_cast<Reals>(other_lanes(*op, tile, r, i)));
+                                                  reinterpret_cast<Reals>(other_lanes<Full>(place(r), valid)));
                 });
                 break;
             case TileOpKind::prelu: {
@@ -287,7 +291,7 @@ inline void map_lanes(const TileOp* ops, std::int64_t count, const Tile& tile, s
                 each([&](Ints lanes, std::int64_t) { return plus_minus_one(reinterpret_cast<Reals>(lanes) >= 0.0F); });
                 break;
             case TileOpKind::store_lanes:
-                FEATHERBIT_UNROLL for (int r = 0; r < Rows; ++r) store_some_lanes(*op, tile, row + r, i, x[r]);
+                FEATHERBIT_UNROLL for (int r = 0; r < Rows; ++r) store_some_lanes<Full>(place(row + r), valid, x[r]);
                 break;
             default: break;  // no map
         }
@@ -297,12 +301,17 @@ inline void map_lanes(const TileOp* ops, std::int64_t count, const Tile& tile, s
 
 template <class Simd>
 void map_tile(const TileOp* ops, std::int64_t count, const Tile& tile) {
-    constexpr int kRows = 4;
+    constexpr int kRows = Simd::kLanes == kGroup ? 8 : 4;
+    const std::int64_t full = tile.n / kGroup * kGroup;
     std::int64_t row = 0;
-    for (; row + kRows <= tile.m; row += kRows)
-        for (std::int64_t i = 0; i < tile.n; i += kGroup) map_lanes<Simd, kRows>(ops, count, tile, row, i);
-    for (; row < tile.m; ++row)
-        for (std::int64_t i = 0; i < tile.n; i += kGroup) map_lanes<Simd, 1>(ops, count, tile, row, i);
+    for (; row + kRows <= tile.m; row += kRows) {
+        for (std::int64_t i = 0; i < full; i += kGroup) map_lanes<Simd, kRows, true>(ops, count, tile, row, i);
+        if (full < tile.n) map_lanes<Simd, kRows, false>(ops, count, tile, row, full);
+    }
+    for (; row < tile.m; ++row) {
+        for (std::int64_t i = 0; i < full; i += kGroup) map_lanes<Simd, 1, true>(ops, count, tile, row, i);
+        if (full < tile.n) map_lanes<Simd, 1, false>(ops, count, tile, row, full);
+    }
 }
 
 template <class Simd>
