@@ -95,6 +95,13 @@ def test_a_float_branch_says_why_it_is_float(multiplier: list[float], why: str) 
     assert rows["bits"] == ""
 
 
+def test_the_reason_that_packing_found_is_shown() -> None:
+    *ops, prelu, clamp = residual([0.5, 0.75]).ops
+    added = replace(ops.pop(), reason="the model divides by 3")
+    rows = {row.layer: row.reason for row in explain(ir.Graph((*ops, added, prelu, clamp), "bounded"), "scalar")}
+    assert rows["added"] == "float32: the model divides by 3"
+
+
 def test_scores_are_float_because_they_are_the_scores() -> None:
     x = ir.Input((), "x", shape=(9,), dtype="uint8")
     rows = explain(ir.Graph((x, linear("x", "sum", 9, 2, RNG), affine("sum", "y", [1.0, 2.0])), "y"))

@@ -174,6 +174,9 @@ def _why_affine(graph: Graph, op: Op) -> str:
 
 
 def _why_add(graph: Graph, op: Op) -> str:
+    assert isinstance(op, AddReal)
+    if op.reason:  # the packer knew more than the graph tells
+        return op.reason
     for name in op.inputs:
         source = graph.op_of(name)
         if isinstance(source, Affine) and graph.types[source.inputs[0]].element == "int32":
