@@ -17,6 +17,9 @@ from torch import Tensor, fx, nn
 
 from ..errors import PackError
 
+CAPTURED_BATCH = 2
+"""Inputs in the batch that is captured; one alone would be captured as a case of its own."""
+
 _FUNCTIONAL: dict[object, Any] = {
     torch.ops.aten.add_.Tensor: torch.ops.aten.add.Tensor,
     torch.ops.aten.sub_.Tensor: torch.ops.aten.sub.Tensor,
@@ -69,7 +72,7 @@ def capture(model: nn.Module, example: Tensor) -> Capture:
         PackError: the model cannot be captured, or has more than one input or output.
     """
     model = copy.deepcopy(model).cpu().eval()
-    batch = example[:1].repeat(2, *[1] * (example.ndim - 1)).cpu()  # [2, *shape]: a batch of 1 would be specialized
+    batch = example[:1].repeat(CAPTURED_BATCH, *[1] * (example.ndim - 1)).cpu()  # [2, *shape]
     try:
         with torch.no_grad():
             program = torch.export.export(model, (batch,))
@@ -134,7 +137,7 @@ def evaluate(
 def _call(node: fx.Node, values: Mapping[fx.Node, Tensor]) -> Tensor:
     args: Any = fx.map_arg(node.args, lambda argument: values[argument])
     kwargs = fx.map_arg(node.kwargs, lambda argument: values[argument])
-    if node.target in _SHAPED:  # [batch, ...]: the captured batch of two stands for any
+    if node.target in _SHAPED and args[1][0] == CAPTURED_BATCH:  # it stands for any
         args = (args[0], [args[0].shape[0], *args[1][1:]])
     if node.target is torch.ops.aten.batch_norm.default:
         args = (as_captured(node, args[0]), *args[1:])

@@ -255,8 +255,16 @@ class Lowering:
         is_image = 2 <= len(now.shape) <= 3 and shape == image_shape(now.shape)
         if is_image and same(normal(wanted), channels_last(now.shape)):
             return ChannelsLast((value.name,), self._free(f"{value.name}:image"), path)
-        output = self._free(f"{value.name}:moved")
-        return Rearrange((value.name,), output, path, shape=shape, order=wanted.astype(np.int32))
+        return self.rearrange(value.node, value.name, self._free(f"{value.name}:moved"), shape, wanted)
+
+    def rearrange(
+        self, node: fx.Node, source: str, output: str, shape: tuple[int, ...], order: NDArray[np.int64]
+    ) -> Rearrange:
+        """Return the op that takes elements of a value; of what it was rearranged from, if it was."""
+        before = next(op for op in self.ops if op.output == source)
+        if isinstance(before, Rearrange):
+            source, order = before.inputs[0], before.order[order].astype(np.int64)
+        return Rearrange((source,), output, self.path(node), shape=shape, order=order.astype(np.int32))
 
     def _once(self, key: Any, make: Callable[[], Op]) -> str:
         if key not in self._written:

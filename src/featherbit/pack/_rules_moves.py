@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import fx
 
-from ..ir import Concat, Rearrange
+from ..ir import Concat
 from ._capture import evaluate
 from ._layout import channels_last, expanded, image_shape, indices, inverted, normal
 from ._lowering import Lowering, lowers, lowers_reals, shape_of
@@ -95,16 +95,9 @@ def _take(state: Lowering, node: fx.Node, value: Codes | Real, sources: NDArray[
     is_image = len(shape) in (2, 3)
     order = channels_last(shape) if is_image else None
     where = inverted(expanded(value.order, state.types[value.name].size))[sources]  # of each captured element
-    name = state.write(
-        Rearrange(
-            (value.name,),
-            state.name(node),
-            state.path(node),
-            shape=image_shape(shape) if is_image else shape,
-            order=where[expanded(order, len(where))].astype(np.int32),
-        )
-    )
-    return state.remember(replace(value, name=name, node=node, order=order))
+    graph_shape = image_shape(shape) if is_image else shape
+    op = state.rearrange(node, value.name, state.name(node), graph_shape, where[expanded(order, len(where))])
+    return state.remember(replace(value, name=state.write(op), node=node, order=order))
 
 
 @lowers(aten.pad.default, aten.constant_pad_nd.default)

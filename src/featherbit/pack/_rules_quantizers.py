@@ -66,5 +66,6 @@ def _quantize_real(state: Lowering, node: fx.Node, value: Real, grid: Grid) -> C
     if grid.high < grid.low + 2**grid.bits - 1:  # a code of these bits is not used
         highest = float(np.float32(grid.high) * np.float32(grid.step))
         source = state.write(Clamp((source,), state.name(node, "clamped"), path, low=-math.inf, high=highest))
+        state.remember(replace(value, name=source, highest=highest))
     name = state.write(QuantizeLinear((source,), state.name(node), path, bits=grid.bits, step=grid.step, low=grid.low))
     return state.remember(grid.codes(name, node, order=order))

@@ -7,6 +7,7 @@ op until somebody needs another layout, and are compared with the model like any
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -38,12 +39,14 @@ class Real:
         node: the captured node that it equals.
         order: where its elements are in the captured tensor.
         is_input: the caller's array, as it came.
+        highest: where the captured numbers are greater, the value is this.
     """
 
     name: str
     node: fx.Node
     order: Order = None
     is_input: bool = False
+    highest: float = math.inf
 
 
 @dataclass(frozen=True, eq=False)

@@ -135,6 +135,8 @@ def _trained(lowering: Lowering, graph: Graph, batch: Tensor) -> Iterator[tuple[
             value = evaluate(lowering.captured, given, [meaning.node], meaning.skip)[meaning.node]
         flat = value.reshape(len(value), -1).numpy().astype(np.float32)  # [B, size]
         ordered = flat if meaning.order is None else flat[:, meaning.order]
+        if isinstance(meaning, Real):
+            ordered = np.minimum(ordered, np.float32(meaning.highest))
         yield (
             name,
             ordered.reshape(len(flat), *graph.types[name].shape)
