@@ -143,7 +143,8 @@ def _as_value(storage: Storage, value: ValueType) -> Storage:
     if (storage.height, storage.width, storage.channels) == (height, width, channels):
         return storage
     seen = make_storage(storage.memory, value, storage.form, exact=True)
-    assert storage.is_dense and seen.image_bytes == storage.image_bytes, "a view has no gaps"
+    assert storage.is_dense, "a view has no gaps"
+    assert seen.image_bytes == storage.image_bytes, "a view has no gaps"
     return seen
 
 
@@ -204,9 +205,7 @@ def _largest(value: ValueType) -> int:
     return 2**value.element.bits - 1 if isinstance(value.element, BitFormat) else 1
 
 
-def _padding(
-    emitter: _Emitter, op: Product, plan: ProductPlan, source: Storage, run_taps: int
-) -> _native.Padding:
+def _padding(emitter: _Emitter, op: Product, plan: ProductPlan, source: Storage, run_taps: int) -> _native.Padding:
     """Return what is padding, and what it contributes beyond what the stored border does."""
     if source.form == "bytes":
         stored = source.border_value - (1 if source.sign else op.zero_point)
@@ -248,9 +247,7 @@ def _channels_last(emitter: _Emitter, op: Op) -> None:
 
 
 def _concat(emitter: _Emitter, op: Op) -> None:
-    seen = [
-        _as_value(source, emitter.value(op, index)) for index, source in enumerate(emitter.reads[: len(op.inputs)])
-    ]
+    seen = [_as_value(source, emitter.value(op, index)) for index, source in enumerate(emitter.reads[: len(op.inputs)])]
     emitter.step.concat([s.native() for s in seen], [s.pixels() for s in seen], [s.channels for s in seen])
 
 

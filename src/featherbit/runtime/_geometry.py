@@ -86,4 +86,3 @@ def padding_classes(
     classes, index = np.unique(np.concatenate([none, missing]), axis=0, return_inverse=True)
     index = index.reshape(-1)  # the order is lexical: no padding comes first
     return classes.astype(np.uint8), index[1:].astype(np.uint16)
-

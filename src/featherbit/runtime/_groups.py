@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..ir import (
@@ -66,10 +65,12 @@ def _grow(graph: Graph, head: Op, readers: dict[str, list[Op]], stored: set[str]
     while True:
         value = ops[-1].output
         taken = done | {op.output for op in ops}
-        may: Callable[[Op], bool] = lambda op: op.output not in taken and _can_follow(  # noqa: E731
-            graph, op, value, len(ops), readers[value], stored
-        )
-        following = None if isinstance(ops[-1], Flatten) else next(filter(may, readers[value]), None)
+        following = None
+        if not isinstance(ops[-1], Flatten):
+            candidates = [op for op in readers[value] if op.output not in taken]
+            following = next(
+                (op for op in candidates if _can_follow(graph, op, value, len(ops), readers[value], stored)), None
+            )
         if value == graph.output or len(readers[value]) != 1 or following is None:
             stores.append(value)
         if following is None:

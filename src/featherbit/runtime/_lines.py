@@ -1,8 +1,8 @@
 """Find a line that counts thresholds: many comparisons become one multiplication, exactly.
 
 A k-bit quantizer is `2^k - 1` thresholds per channel, and for 8 bits counting the ones that a sum reaches takes 255
-comparisons. The thresholds of a linear quantizer lie on a digital line, up to the rounding of the trainer's float32, so
-`clip(rint(x * a + b), 0, 2^k - 1)` gives the code wherever `x * a + b` is not close to a tie; there the kernel compares.
+comparisons. The thresholds of a linear quantizer lie on a digital line, up to the rounding of the trainer's float32,
+so `clip(rint(x * a + b), 0, 2^k - 1)` gives the code where `x * a + b` is not close to a tie; there the kernel compares.
 The line is found from the thresholds alone, and tried in float32 on either side of every threshold: rounding is
 monotonic, so what holds there holds for every sum. Where no line fits, thresholds are counted.
 """
@@ -38,7 +38,7 @@ def find_lines(thresholds: NDArray[np.int32], flips: NDArray[np.bool_], bound: i
         slope, start = _fit(thresholds[begin : begin + _CHANNELS], bound)
         slopes.append(slope)
         starts.append(start)
-    # Threshold j lies at slope * j + start, so the count is floor((x - start) / slope) + 1, or rint of half a step less.
+    # Threshold j lies at slope * j + start: the count is floor((x - start) / slope) + 1, or rint of half a step less.
     slope, start = np.concatenate(slopes), np.concatenate(starts)
     multiplier, addend = 1.0 / slope, 0.5 - start / slope
     levels = thresholds.shape[1]

@@ -72,7 +72,7 @@ def storage_in(graph: Graph, name: str, form: Form, needs: list[Need]) -> Storag
     """Return the storage of a value in one form, with the borders that its readers want."""
     bordered = [need for need in needs if need.form == form and need.border is not None]
     sides = [need.border for need in bordered if need.border is not None]
-    border: Sides = tuple(max(side) for side in zip(*sides, strict=True)) if sides else NO_BORDER  # type: ignore[assignment]
+    border: Sides = tuple(max(side) for side in zip(*sides, strict=True)) if sides else NO_BORDER
     byte = bordered[0].border_value if bordered and form == "bytes" else 0
     return make_storage(-1, graph.types[name], form, border, byte)
 

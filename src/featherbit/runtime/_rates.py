@@ -1,8 +1,8 @@
 """Which kernel computes a product: bit-planes or bytes, by what each costs on this machine.
 
 A product of w-bit weights and a-bit codes takes `w * a` passes of the bit kernel, or one of the byte kernel. How fast
-each is depends on the processor, so both are timed once, on a small convolution, and the result is kept in a file of the
-user's cache folder (`FEATHERBIT_CACHE` names another); a session then only multiplies.
+each is depends on the processor, so both are timed once, on a small convolution, and the result is kept in a file of
+the user's cache folder (`FEATHERBIT_CACHE` names another); a session then only multiplies.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class Session:
         graph: a `Graph`, or the path of a packed file.
         isa: instruction set; None is the best one, or what `FEATHERBIT_FORCE_ISA` names.
         threads: threads of each call, unless the call says otherwise.
-        kernels: `"planes"` or `"bytes"` for products of some layers, by path or value name; the rest are chosen by cost.
+        kernels: `"planes"` or `"bytes"` for products of some layers, by path or value name; the rest by cost.
 
     Raises:
         FileError: the file is missing or wrong.

@@ -1,8 +1,8 @@
 """How a value of the graph lies in the memory of a native plan.
 
-A value `[H, W, C]` (a vector is `[1, 1, K]`) is stored pixel by pixel in one of four forms: bits (a sign each), bit-planes
-(unsigned codes, one image of bits for each plane), bytes (codes; signs as 0 and 2), or lanes (int32 or float32). A border
-of padding may surround the image, so that a convolution reads its padding like any other pixel.
+A value `[H, W, C]` (a vector is `[1, 1, K]`) is stored pixel by pixel in one of four forms: bits (a sign each),
+bit-planes (unsigned codes, one image of bits for each plane), bytes (codes; signs as 0 and 2), or lanes (int32 or
+float32). A border of padding may surround the image, so that a convolution reads its padding like any other pixel.
 """
 
 from __future__ import annotations
@@ -95,8 +95,13 @@ class Storage:
         runs = [(0, top * line), ((self.height + top) * line, bottom * line)]
         for y in range(self.height):
             start = (y + top) * line
-            runs += [(start, left * self.pixel_bytes), (start + line - right * self.pixel_bytes, right * self.pixel_bytes)]
-        every = [(begin + plane * self.plane_bytes, size) for plane in range(self.planes) for begin, size in runs if size]
+            runs += [
+                (start, left * self.pixel_bytes),
+                (start + line - right * self.pixel_bytes, right * self.pixel_bytes),
+            ]
+        every = [
+            (begin + plane * self.plane_bytes, size) for plane in range(self.planes) for begin, size in runs if size
+        ]
         table = np.array(every, dtype=np.int64).reshape(-1, 2)
         return np.ascontiguousarray(table[:, 0]), np.ascontiguousarray(table[:, 1])
 
