@@ -2,7 +2,7 @@
 
 A k-bit quantizer is `2^k - 1` thresholds per channel, and for 8 bits counting the ones that a sum reaches takes 255
 comparisons. The thresholds of a linear quantizer lie on a digital line, up to the rounding of the trainer's float32,
-so `clip(rint(x * a + b), 0, 2^k - 1)` gives the code where `x * a + b` is not close to a tie; there the kernel compares.
+so `clip(rint(x * a + b), 0, 2^k - 1)` is the code where `x * a + b` is not close to a tie; there the kernel compares.
 The line is found from the thresholds alone, and tried in float32 on either side of every threshold: rounding is
 monotonic, so what holds there holds for every sum. Where no line fits, thresholds are counted.
 """
