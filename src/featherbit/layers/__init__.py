@@ -3,6 +3,7 @@
 from ._conv import QuantConv1d as QuantConv1d
 from ._conv import QuantConv2d as QuantConv2d
 from ._gradient import quantize_gradient as quantize_gradient
+from ._gradient import set_gradient_quantizer as set_gradient_quantizer
 from ._input import FixedPointInput as FixedPointInput
 from ._linear import QuantLinear as QuantLinear
 from ._loss import SquareHingeLoss as SquareHingeLoss

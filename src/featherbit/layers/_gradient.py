@@ -7,6 +7,7 @@ weight or the input, and one from the gradient.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -37,6 +38,27 @@ def quantize_gradient(x: Tensor, quantizer: nn.Module | None) -> Tensor:
         return x
     quantized: Tensor = _QuantizedGradient.apply(x, quantizer)  # type: ignore[no-untyped-call]
     return quantized
+
+
+def set_gradient_quantizer(model: nn.Module, quantizer: nn.Module | None) -> int:
+    """Give every layer that takes a gradient quantizer a copy of this one.
+
+    Args:
+        model: any module.
+        quantizer: see `quantize_gradient`; `None` takes those away that are there.
+
+    Returns:
+        How many layers there are.
+
+    >>> from featherbit.layers import QuantLinear
+    >>> from featherbit.quantizers import GradientQuant
+    >>> set_gradient_quantizer(nn.Sequential(QuantLinear(3, 2), nn.ReLU(), QuantLinear(2, 1)), GradientQuant())
+    2
+    """
+    layers = [module for module in model.modules() if hasattr(module, "gradient_quantizer")]
+    for layer in layers:
+        layer.gradient_quantizer = copy.deepcopy(quantizer)  # type: ignore[assignment]
+    return len(layers)
 
 
 class _QuantizedGradient(torch.autograd.Function):

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from torch import nn
 
 from ..errors import InputError
-from ..layers import FixedPointInput, QuantConv2d, QuantLinear
+from ..layers import FixedPointInput, QuantConv2d, QuantLinear, set_gradient_quantizer
 from ..quantizers import Sign
+from ._norm import NormKind, make_norm
 
 Parts = Iterator[tuple[str, nn.Module]]
 
@@ -29,6 +30,8 @@ class ConvNet(nn.Sequential):
         dense_features: width of each hidden dense layer.
         weight_quantizer: quantizes every weight, copied for each layer; by default the sign.
         activation: follows each hidden batch norm, copied for each; by default `Sign()`.
+        gradient_quantizer: quantizes the gradient of every layer's output, copied for each; by default none.
+        norm: of the hidden layers, `"batch"` or `"shift"`; the last layer's is an ordinary batch norm.
 
     Raises:
         InputError: no channels, or an image that is too small for the poolings.
@@ -49,6 +52,8 @@ class ConvNet(nn.Sequential):
         dense_features: Sequence[int] = (1024, 1024),
         weight_quantizer: nn.Module | None = None,
         activation: nn.Module | None = None,
+        gradient_quantizer: nn.Module | None = None,
+        norm: NormKind = "batch",
     ) -> None:
         super().__init__()
         flat = flat_features(image_shape, channels)
@@ -56,11 +61,12 @@ class ConvNet(nn.Sequential):
         active = Sign() if activation is None else activation
         self.add_module("input", FixedPointInput(bits=8))
         depths = [image_shape[0], *(width for width in channels for _ in range(2))]
-        for name, module in convolutions(depths, weights, active):
+        for name, module in convolutions(depths, weights, active, norm=norm):
             self.add_module(name, module)
         self.add_module("flatten", nn.Flatten())  # [B, C, H, W] -> [B, C * H * W]
-        for name, module in dense([flat, *dense_features, classes], len(depths), weights, active):
+        for name, module in dense([flat, *dense_features, classes], len(depths), weights, active, norm=norm):
             self.add_module(name, module)
+        set_gradient_quantizer(self, gradient_quantizer)
 
 
 def flat_features(image_shape: Sequence[int], channels: Sequence[int]) -> int:
@@ -79,7 +85,12 @@ def flat_features(image_shape: Sequence[int], channels: Sequence[int]) -> int:
 
 
 def convolutions(
-    depths: Sequence[int], weights: nn.Module, active: nn.Module, *, first_weights: nn.Module | None = None
+    depths: Sequence[int],
+    weights: nn.Module,
+    active: nn.Module,
+    *,
+    first_weights: nn.Module | None = None,
+    norm: NormKind = "batch",
 ) -> Parts:
     """Yield the convolutions between `depths`, pooling after each second one.
 
@@ -88,6 +99,7 @@ def convolutions(
         weights: quantizes the weights.
         active: follows each batch norm.
         first_weights: quantizes the first layer's weights instead.
+        norm: kind of batch norm.
     """
     for n, (fan_in, fan_out) in enumerate(itertools.pairwise(depths), start=1):
         yield (
@@ -104,12 +116,14 @@ def convolutions(
         )
         if n % 2 == 0:
             yield f"pool{n}", nn.MaxPool2d(2)  # [B, C, H, W] -> [B, C, H // 2, W // 2]
-        yield f"norm{n}", nn.BatchNorm2d(fan_out, eps=1e-4, momentum=0.1)
+        yield f"norm{n}", make_norm(norm, fan_out, images=True)
         if _scaled(active) is None:
             yield f"act{n}", copy.deepcopy(active)
 
 
-def dense(widths: Sequence[int], first: int, weights: nn.Module, active: nn.Module) -> Parts:
+def dense(
+    widths: Sequence[int], first: int, weights: nn.Module, active: nn.Module, *, norm: NormKind = "batch"
+) -> Parts:
     """Yield the linear layers between `widths`, with no activation after the last.
 
     Args:
@@ -117,6 +131,7 @@ def dense(widths: Sequence[int], first: int, weights: nn.Module, active: nn.Modu
         first: number of the first layer, for its name.
         weights: quantizes the weights.
         active: follows each hidden batch norm, and precedes the first layer.
+        norm: kind of the hidden batch norms.
     """
     last = len(widths) - 2
     for i, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
@@ -130,7 +145,7 @@ def dense(widths: Sequence[int], first: int, weights: nn.Module, active: nn.Modu
                 weight_quantizer=copy.deepcopy(weights),
             ),
         )
-        yield f"norm{first + i}", nn.BatchNorm1d(fan_out, eps=1e-4, momentum=0.1)
+        yield f"norm{first + i}", make_norm("batch" if i == last else norm, fan_out)
         if i < last and _scaled(active) is None:
             yield f"act{first + i}", copy.deepcopy(active)
 

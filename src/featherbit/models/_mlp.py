@@ -8,12 +8,13 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from ..layers import FixedPointInput, QuantLinear
+from ..layers import FixedPointInput, QuantLinear, set_gradient_quantizer
 from ..quantizers import Sign
+from ._norm import NormKind, make_norm
 
 
 class Mlp(nn.Sequential):
-    """Dense layers with binary weights and activations, each with a batch norm.
+    """Dense layers with binary or k-bit weights and activations, each with a batch norm.
 
     Order: 8-bit input, flatten, [dropout], n x (linear, batch norm, sign, [dropout]), linear, batch norm.
     Dropout stands between the sign and the next layer and is left out where its rate is 0.
@@ -25,7 +26,10 @@ class Mlp(nn.Sequential):
         classes: number of outputs.
         input_dropout: share of pixels set to 0 in training.
         hidden_dropout: share of activations set to 0 in training.
-        activation_quantizer: binarizes the activations, copied for each layer; by default `Sign()`.
+        activation_quantizer: quantizes the activations, copied for each layer; by default `Sign()`.
+        weight_quantizer: quantizes every weight, copied for each layer; by default the sign.
+        gradient_quantizer: quantizes the gradient of every layer's output, copied for each; by default none.
+        norm: of the hidden layers, `"batch"` or `"shift"`; the last layer's is an ordinary batch norm.
 
     Source: the paper's MNIST network: 3 x 4096, dropout 0.2 and 0.5, batch norm with eps 1e-4 and momentum 0.1.
 
@@ -43,16 +47,26 @@ class Mlp(nn.Sequential):
         input_dropout: float = 0.0,
         hidden_dropout: float = 0.0,
         activation_quantizer: nn.Module | None = None,
+        weight_quantizer: nn.Module | None = None,
+        gradient_quantizer: nn.Module | None = None,
+        norm: NormKind = "batch",
     ) -> None:
         super().__init__()
-        quantizer = Sign() if activation_quantizer is None else activation_quantizer
+        active = Sign() if activation_quantizer is None else activation_quantizer
+        weights = Sign(window=None) if weight_quantizer is None else weight_quantizer
         widths = [in_features, *[hidden_features] * hidden_layers, classes]
-        for name, module in _parts(widths, input_dropout, hidden_dropout, quantizer):
+        for name, module in _parts(widths, input_dropout, hidden_dropout, active, weights, norm):
             self.add_module(name, module)
+        set_gradient_quantizer(self, gradient_quantizer)
 
 
 def _parts(
-    widths: list[int], input_dropout: float, hidden_dropout: float, quantizer: nn.Module
+    widths: list[int],
+    input_dropout: float,
+    hidden_dropout: float,
+    active: nn.Module,
+    weights: nn.Module,
+    norm: NormKind,
 ) -> Iterator[tuple[str, nn.Module]]:
     yield "input", FixedPointInput(bits=8)
     yield "flatten", nn.Flatten()  # [B, *image] -> [B, in_features]
@@ -60,10 +74,10 @@ def _parts(
         yield "dropout0", nn.Dropout(input_dropout)
     last = len(widths) - 1
     for i, (fan_in, fan_out) in enumerate(itertools.pairwise(widths), start=1):
-        yield f"linear{i}", QuantLinear(fan_in, fan_out, bias=False)
-        yield f"norm{i}", nn.BatchNorm1d(fan_out, eps=1e-4, momentum=0.1)
+        yield f"linear{i}", QuantLinear(fan_in, fan_out, bias=False, weight_quantizer=copy.deepcopy(weights))
+        yield f"norm{i}", make_norm("batch" if i == last else norm, fan_out)
         if i == last:
             return
-        yield f"sign{i}", copy.deepcopy(quantizer)
+        yield f"sign{i}", copy.deepcopy(active)
         if hidden_dropout:
             yield f"dropout{i}", nn.Dropout(hidden_dropout)

@@ -22,7 +22,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..layers import ChannelShift, FixedPointInput, QuantConv2d, QuantLinear, RPReLU
+from ..layers import ChannelShift, FixedPointInput, QuantConv2d, QuantLinear, RPReLU, set_gradient_quantizer
 from ..quantizers import LinearQuant, Sign, UnsignedQuant
 
 _TO_UNIT = 2.0**-3  # real values of -8 to 8 become fixed-point numbers of -1 to 1
@@ -113,6 +113,7 @@ class ResNet(nn.Module):
         image_channels: channels of an image.
         weight_quantizer: of the 3 x 3 convolutions, copied for each; by default the sign.
         activation: of their inputs, copied for each; by default `Sign()`.
+        gradient_quantizer: of every layer's output gradient, copied for each; by default none.
 
     Raises:
         InputError: not one number of blocks for each width.
@@ -135,6 +136,7 @@ class ResNet(nn.Module):
         image_channels: int = 3,
         weight_quantizer: nn.Module | None = None,
         activation: nn.Module | None = None,
+        gradient_quantizer: nn.Module | None = None,
     ) -> None:
         super().__init__()
         if not widths or len(widths) != len(blocks) or min(blocks) < 1:
@@ -159,6 +161,7 @@ class ResNet(nn.Module):
             depth, classes, bias=False, input_quantizer=UnsignedQuant(8), weight_quantizer=LinearQuant(8)
         )
         self.norm = nn.BatchNorm1d(classes, eps=1e-4)
+        set_gradient_quantizer(self, gradient_quantizer)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return scores, float `[B, classes]`.
@@ -194,6 +197,7 @@ def resnet18(
     image_channels: int = 3,
     weight_quantizer: nn.Module | None = None,
     activation: nn.Module | None = None,
+    gradient_quantizer: nn.Module | None = None,
 ) -> ResNet:
     """Return the 18-layer network: four stages of 64 to 512 channels, two blocks each.
 
@@ -203,6 +207,7 @@ def resnet18(
         image_channels: channels of an image.
         weight_quantizer: as in `ResNet`.
         activation: as in `ResNet`.
+        gradient_quantizer: as in `ResNet`.
     """
     return ResNet(
         classes,
@@ -212,6 +217,7 @@ def resnet18(
         image_channels=image_channels,
         weight_quantizer=weight_quantizer,
         activation=activation,
+        gradient_quantizer=gradient_quantizer,
     )
 
 
@@ -221,6 +227,7 @@ def resnet20(
     image_channels: int = 3,
     weight_quantizer: nn.Module | None = None,
     activation: nn.Module | None = None,
+    gradient_quantizer: nn.Module | None = None,
 ) -> ResNet:
     """Return the 20-layer network for CIFAR: three stages of 16 to 64 channels, three blocks each.
 
@@ -229,6 +236,7 @@ def resnet20(
         image_channels: channels of an image.
         weight_quantizer: as in `ResNet`.
         activation: as in `ResNet`.
+        gradient_quantizer: as in `ResNet`.
     """
     return ResNet(
         classes,
@@ -238,4 +246,5 @@ def resnet20(
         image_channels=image_channels,
         weight_quantizer=weight_quantizer,
         activation=activation,
+        gradient_quantizer=gradient_quantizer,
     )

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from ..layers import FixedPointInput
+from ..layers import FixedPointInput, set_gradient_quantizer
 from ..quantizers import LinearQuant, Sign
 from ._convnet import convolutions, dense, flat_features
+from ._norm import NormKind
 
 
 class VggSmall(nn.Sequential):
@@ -22,6 +23,8 @@ class VggSmall(nn.Sequential):
         channels: width of each pair of convolutions.
         weight_quantizer: quantizes all weights but the first and the last, copied for each layer; by default the sign.
         activation: follows each hidden batch norm, copied for each; by default `Sign()`.
+        gradient_quantizer: quantizes the gradient of every layer's output, copied for each; by default none.
+        norm: of the hidden layers, `"batch"` or `"shift"`; the last layer's is an ordinary batch norm.
 
     Raises:
         InputError: no channels, or an image that is too small for the poolings.
@@ -42,6 +45,8 @@ class VggSmall(nn.Sequential):
         channels: Sequence[int] = (128, 256, 512),
         weight_quantizer: nn.Module | None = None,
         activation: nn.Module | None = None,
+        gradient_quantizer: nn.Module | None = None,
+        norm: NormKind = "batch",
     ) -> None:
         super().__init__()
         flat = flat_features(image_shape, channels)
@@ -49,8 +54,9 @@ class VggSmall(nn.Sequential):
         active = Sign() if activation is None else activation
         self.add_module("input", FixedPointInput(bits=8))
         depths = [image_shape[0], *(width for width in channels for _ in range(2))]
-        for name, module in convolutions(depths, weights, active, first_weights=LinearQuant(8)):
+        for name, module in convolutions(depths, weights, active, first_weights=LinearQuant(8), norm=norm):
             self.add_module(name, module)
         self.add_module("flatten", nn.Flatten())  # [B, C, H, W] -> [B, C * H * W]
         for name, module in dense([flat, classes], len(depths), LinearQuant(8), active):
             self.add_module(name, module)
+        set_gradient_quantizer(self, gradient_quantizer)

@@ -17,10 +17,12 @@ from ._linear import UnsignedQuant as UnsignedQuant
 from ._linear import linear_quant as linear_quant
 from ._linear import unsigned_quant as unsigned_quant
 from ._log import LogQuant as LogQuant
+from ._log import Underflow as Underflow
 from ._log import log_quant as log_quant
 from ._lsq import Lsq as Lsq
 from ._quantizer import Quantizer as Quantizer
 from ._quantizer import widen_windows as widen_windows
+from ._quantizer import windowed_activations as windowed_activations
 from ._rounding import PowerRounding as PowerRounding
 from ._rounding import ap2 as ap2
 from ._rounding import stochastic_round as stochastic_round

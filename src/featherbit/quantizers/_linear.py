@@ -6,7 +6,7 @@ Both have a step that is a power of two, so every value is exact in float32 and 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from ..errors import InputError
 from ._clipped import pass_between
 from ._estimators import Estimator
 from ._quantizer import Quantizer
+from ._rounding import stochastic_round
 
 
 @torch.library.custom_op("featherbit::linear_quant", mutates_args=(), schema="(Tensor x, int bits) -> Tensor")
@@ -113,15 +114,17 @@ class Clipped(Estimator):
 class LinearQuant(Quantizer):
     """Quantize to a k-bit fixed-point number in [-1, 1), weights or activations.
 
-    Forward: `clip(round(x * 2^(k-1)) / 2^(k-1), -1, 1 - 2^-(k-1))`, ties to even.
+    Forward: `clip(round(x * 2^(k-1)) / 2^(k-1), -1, 1 - 2^-(k-1))`, ties to even. Stochastic rounding is for training;
+    in eval mode it is to the nearest.
     Backward: the straight-through estimator, zero where `|x| > 1`.
 
     Args:
         bits: k, 2 to 8; one bit is `Sign`.
         estimator: gives another gradient.
+        rounding: `"nearest"`, or `"stochastic"`: as `stochastic_round`.
 
     Raises:
-        InputError: bits out of range.
+        InputError: bits out of range or an unknown rounding.
 
     Source: the paper's section 1, LinearQuant.
     Differs: the printed formula multiplies and divides the other way round, which maps every |x| < 1 to 0.
@@ -132,13 +135,25 @@ class LinearQuant(Quantizer):
 
     latent_bound = 1.0
 
-    def __init__(self, bits: int, *, estimator: Estimator | None = None) -> None:
+    def __init__(
+        self,
+        bits: int,
+        *,
+        estimator: Estimator | None = None,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+    ) -> None:
         super().__init__(Clipped(-1.0, 1.0) if estimator is None else estimator)
+        if rounding not in ("nearest", "stochastic"):
+            raise InputError(f"rounding must be 'nearest' or 'stochastic', got {rounding!r}")
         self.bits = checked_bits("LinearQuant", bits, 2)
+        self.rounding = rounding
         self.format = BitFormat(bits, "twos_complement", scale=2.0 ** (1 - bits))
 
     def rule(self, x: Tensor) -> Tensor:
         """Return the quantized value of each element."""
+        if self.rounding == "stochastic" and self.training:
+            half = 2.0 ** (self.bits - 1)
+            return stochastic_round(x.mul(half)).clamp_(-half, half - 1).div_(half)
         quantized: Tensor = linear_quant(x, self.bits)
         return quantized
 

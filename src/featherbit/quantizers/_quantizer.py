@@ -89,13 +89,23 @@ def widen_windows(model: nn.Module, window: float) -> int:
     >>> widen_windows(model, 2.0), model[0].window, model[1].window
     (1, 2.0, None)
     """
-    others = {id(part) for module in model.modules() for part in _not_of_activations(module)}
-    widened = [m for m in model.modules() if id(m) not in others and getattr(m, "window", None) is not None]
-    if not widened:
-        raise InputError("no activation quantizer of the model has a window to widen; use Sign(window=1.0), say")
+    widened = windowed_activations(model)
     for module in widened:
         module.window = window  # type: ignore[assignment]
     return len(widened)
+
+
+def windowed_activations(model: nn.Module) -> list[nn.Module]:
+    """Return the quantizers that `widen_windows` would change.
+
+    Raises:
+        InputError: there are none.
+    """
+    others = {id(part) for module in model.modules() for part in _not_of_activations(module)}
+    windowed = [m for m in model.modules() if id(m) not in others and getattr(m, "window", None) is not None]
+    if not windowed:
+        raise InputError("no activation quantizer of the model has a window to widen; use Sign(window=1.0), say")
+    return windowed
 
 
 def _not_of_activations(module: nn.Module) -> list[nn.Module]:

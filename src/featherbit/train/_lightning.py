@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from ..data import Batches, Dataset, epoch_order, mix_seed
 from ..errors import FeatherbitError
 from ..layers import SquareHingeLoss
-from ..optim import clip_latent_weights, parameter_groups, schedule
+from ..quantizers import widen_windows, windowed_activations
 from ._augment import make_augmentation
 from ._evaluate import count_correct
+from ._rates import rate_factor
 from ._recipe import Recipe
 from ._run_folder import METRICS, checkpoint_path, read_checkpoint, write_atomically
 
@@ -52,10 +53,15 @@ class Classifier(pl.LightningModule):
         model: maps uint8 images to scores.
         recipe: what to do.
         dataset: its splits.
+
+    Raises:
+        InputError: windows are to be widened, but no activation has one.
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe, dataset: Dataset) -> None:
         super().__init__()
+        if recipe.widening is not None:
+            windowed_activations(model)  # refuses at once what the second stage could not widen
         self.model = model
         self.loss = SquareHingeLoss()
         self.augment = make_augmentation(recipe.augmentation, dataset.image_shape)
@@ -76,9 +82,15 @@ class Classifier(pl.LightningModule):
         return Batches(self.dataset.validation, _EVALUATION_BATCH)
 
     def on_train_epoch_start(self) -> None:
-        """Set the random state from seed and epoch."""
+        """Set the random state from seed and epoch, and the windows from the epoch."""
         torch.manual_seed(mix_seed(self.recipe.seed, self.current_epoch))
+        self._widen(self.model)
         self._sums = {"loss": torch.zeros((), device=self.device), "correct": torch.zeros((), device=self.device)}
+
+    def _widen(self, model: nn.Module) -> None:
+        widening = self.recipe.widening
+        if widening is not None and self.current_epoch >= widening.after_epochs:
+            widen_windows(model, widening.window)
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         """Return the loss of a batch."""
@@ -132,23 +144,9 @@ class Classifier(pl.LightningModule):
         checkpoint["featherbit"] = {"image_shape": list(self.dataset.image_shape), "classes": self.dataset.classes}
 
     def configure_optimizers(self) -> Any:
-        """Return Adam, its rates and schedule, and let it clip the latent weights."""
-        settings, fall = self.recipe.optimizer, self.recipe.schedule
-        optimizer = torch.optim.Adam(
-            parameter_groups(self.model, settings.learning_rate, scale=settings.scale_learning_rate),
-            lr=settings.learning_rate,
-            betas=(settings.beta1, settings.beta2),
-            eps=settings.epsilon,
-            fused=True,
-        )
-        clip_latent_weights(optimizer, self.model, settings.clip)
-        factor = schedule(
-            fall.kind,
-            fall.final_learning_rate / settings.learning_rate,
-            epochs=self.recipe.epochs,
-            steps_per_epoch=self.steps_per_epoch,
-            interval=fall.interval,
-        )
+        """Return the optimizer, which clips the latent weights, and the schedule of its rates."""
+        optimizer = self.recipe.optimizer.build(self.model)
+        factor = rate_factor(self.recipe, self.steps_per_epoch)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 

@@ -6,50 +6,26 @@ import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
-from torch import nn
 
 from ..errors import RecipeError
-from ..models import ConvNet, Mlp, ResNet, VggSmall
-from ..quantizers import Sign, StochasticSign
+from ..models import ConvNet, Mlp, NormKind, ResNet, VggSmall
 from ._quantizers import (
     ActivationKind,
     EstimatorKind,
+    GradientKind,
+    GradientRounding,
+    GradientScale,
     WeightKind,
     make_activation,
     make_estimator,
+    make_gradient_quantizer,
     make_weight_quantizer,
 )
 from ._settings import Bits, Count, Positive, Rate, Settings
 
-_ACTIVATIONS = {"sign": Sign, "stochastic_sign": StochasticSign}
-
-
-class MlpSettings(Settings):
-    """The multi-layer perceptron `models.Mlp`."""
-
-    kind: Literal["mlp"] = "mlp"
-    hidden_features: Count
-    hidden_layers: Count
-    input_dropout: Rate = 0.0
-    hidden_dropout: Rate = 0.0
-    activation: Literal["sign", "stochastic_sign"] = "sign"
-    window: Positive | None = 1.0  # the straight-through window of activations
-
-    def build(self, image_shape: tuple[int, ...], classes: int) -> Mlp:
-        """Return the network with fresh weights, drawn from torch's global generator."""
-        return Mlp(
-            math.prod(image_shape),
-            self.hidden_features,
-            self.hidden_layers,
-            classes,
-            input_dropout=self.input_dropout,
-            hidden_dropout=self.hidden_dropout,
-            activation_quantizer=_ACTIVATIONS[self.activation](self.window),
-        )
-
 
 class LowBitSettings(Settings):
-    """What weights and activations of a convolutional network are."""
+    """What weights, activations and gradients of a network are."""
 
     weight: WeightKind = "linear"
     weight_bits: Bits = 1
@@ -57,19 +33,53 @@ class LowBitSettings(Settings):
     activation_bits: Bits = 1
     window: Positive | None = 1.0  # of the gradient of a sign
     estimator: EstimatorKind = "straight_through"
+    gradient_bits: Annotated[int, Field(ge=2, le=8)] | None = None  # None: float
+    gradient_kind: GradientKind = "log"
+    gradient_scale: GradientScale = "tensor"
+    gradient_rounding: GradientRounding = "nearest"
 
     @model_validator(mode="after")
     def _possible(self) -> LowBitSettings:
         self.quantizers()
         return self
 
-    def quantizers(self) -> dict[str, nn.Module]:
+    def quantizers(self) -> dict[str, Any]:
         """Return the quantizers by the names that the networks' parameters have."""
         estimator = make_estimator(self.estimator, self.window)
         return {
             "weight_quantizer": make_weight_quantizer(self.weight, self.weight_bits),
             "activation": make_activation(self.activation, self.activation_bits, estimator),
+            "gradient_quantizer": make_gradient_quantizer(
+                self.gradient_bits, self.gradient_kind, self.gradient_scale, self.gradient_rounding
+            ),
         }
+
+
+class MlpSettings(LowBitSettings):
+    """The multi-layer perceptron `models.Mlp`."""
+
+    kind: Literal["mlp"] = "mlp"
+    hidden_features: Count
+    hidden_layers: Count
+    input_dropout: Rate = 0.0
+    hidden_dropout: Rate = 0.0
+    activation: Literal["sign", "stochastic_sign", "linear", "log", "unsigned", "relu", "hardtanh"] = "sign"
+    norm: NormKind = "batch"  # of the hidden layers
+
+    def build(self, image_shape: tuple[int, ...], classes: int) -> Mlp:
+        """Return the network with fresh weights, drawn from torch's global generator."""
+        quantizers = self.quantizers()
+        return Mlp(
+            math.prod(image_shape),
+            self.hidden_features,
+            self.hidden_layers,
+            classes,
+            input_dropout=self.input_dropout,
+            hidden_dropout=self.hidden_dropout,
+            activation_quantizer=quantizers.pop("activation"),
+            norm=self.norm,
+            **quantizers,
+        )
 
 
 class ConvNetSettings(LowBitSettings):
@@ -78,11 +88,17 @@ class ConvNetSettings(LowBitSettings):
     kind: Literal["convnet"]
     channels: tuple[Count, ...] = Field((128, 256, 512), min_length=1)
     dense_features: tuple[Count, ...] = (1024, 1024)
+    norm: NormKind = "batch"  # of the hidden layers
 
     def build(self, image_shape: tuple[int, ...], classes: int) -> ConvNet:
         """Return the network with fresh weights, drawn from torch's global generator."""
         return ConvNet(
-            image_shape, classes, channels=self.channels, dense_features=self.dense_features, **self.quantizers()
+            image_shape,
+            classes,
+            channels=self.channels,
+            dense_features=self.dense_features,
+            norm=self.norm,
+            **self.quantizers(),
         )
 
 
@@ -91,10 +107,11 @@ class VggSmallSettings(LowBitSettings):
 
     kind: Literal["vgg-small"]
     channels: tuple[Count, ...] = Field((128, 256, 512), min_length=1)
+    norm: NormKind = "batch"  # of the hidden layers
 
     def build(self, image_shape: tuple[int, ...], classes: int) -> VggSmall:
         """Return the network with fresh weights, drawn from torch's global generator."""
-        return VggSmall(image_shape, classes, channels=self.channels, **self.quantizers())
+        return VggSmall(image_shape, classes, channels=self.channels, norm=self.norm, **self.quantizers())
 
 
 class ResNetSettings(LowBitSettings):

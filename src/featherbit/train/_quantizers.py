@@ -12,8 +12,10 @@ from ..quantizers import (
     DorefaActivation,
     DorefaWeight,
     Estimator,
+    GradientQuant,
     Identity,
     LinearQuant,
+    LogQuant,
     Lsq,
     Polynomial,
     Sign,
@@ -21,20 +23,24 @@ from ..quantizers import (
     StraightThrough,
     Swish,
     Ternary,
+    Underflow,
     UnsignedQuant,
 )
 
-WeightKind = Literal["linear", "lsq", "dorefa", "ternary", "float"]
-ActivationKind = Literal["linear", "stochastic_sign", "unsigned", "lsq", "dorefa", "relu", "hardtanh"]
+WeightKind = Literal["linear", "log", "lsq", "dorefa", "ternary", "float"]
+ActivationKind = Literal["sign", "stochastic_sign", "linear", "log", "unsigned", "lsq", "dorefa", "relu", "hardtanh"]
 EstimatorKind = Literal["straight_through", "polynomial", "swish"]
+GradientKind = Literal["log", "linear"]
+GradientScale = Literal["tensor", "sample"]
+GradientRounding = Literal["nearest", "stochastic"]
 
 
 def make_weight_quantizer(kind: WeightKind, bits: int) -> nn.Module:
     """Return a weight quantizer.
 
     Args:
-        kind: `"linear"`: `LinearQuant`, the sign at 1 bit; `"lsq"`, `"dorefa"`: from 2 bits on; `"ternary"`: 2 bits;
-            `"float"`: none.
+        kind: `"linear"`: `LinearQuant`, the sign at 1 bit; `"log"`, `"lsq"`, `"dorefa"`: from 2 bits on; `"ternary"`:
+            2 bits; `"float"`: none.
         bits: 1 to 8.
 
     Raises:
@@ -42,6 +48,8 @@ def make_weight_quantizer(kind: WeightKind, bits: int) -> nn.Module:
     """
     if kind == "float":
         return Identity()
+    if kind == "log":
+        return LogQuant(bits)
     if kind == "lsq":
         return Lsq(bits)
     if kind == "dorefa":
@@ -57,20 +65,23 @@ def make_activation(kind: ActivationKind, bits: int, estimator: Estimator) -> nn
     """Return what follows a batch norm.
 
     Args:
-        kind: `"linear"`: `LinearQuant`, the sign at 1 bit; `"stochastic_sign"`: 1 bit; `"unsigned"`, `"lsq"`,
-            `"dorefa"`: codes from 0 on; `"relu"`, `"hardtanh"`: no quantizer.
+        kind: `"sign"`, `"stochastic_sign"`: 1 bit; `"linear"`: `LinearQuant`, the sign at 1 bit; `"log"`: from 2 bits
+            on; `"unsigned"`, `"lsq"`, `"dorefa"`: codes from 0 on; `"relu"`, `"hardtanh"`: no quantizer.
         bits: 1 to 8.
         estimator: the gradient of a sign.
 
     Raises:
         InputError: bits that the kind does not have.
     """
-    if kind == "stochastic_sign" and bits != 1:
-        raise InputError(f"stochastic signs have 1 bit, got {bits}; set activation_bits to 1 or choose another kind")
+    if kind in ("sign", "stochastic_sign") and bits != 1:
+        name = kind.replace("_", " ")
+        raise InputError(f"{name}s have 1 bit, got {bits}; set activation_bits to 1 or choose another kind")
     makers: dict[ActivationKind, Callable[[], nn.Module]] = {
         "relu": nn.ReLU,
         "hardtanh": nn.Hardtanh,
+        "sign": lambda: Sign(estimator=estimator),
         "stochastic_sign": lambda: StochasticSign(estimator=estimator),
+        "log": lambda: LogQuant(bits),
         "unsigned": lambda: UnsignedQuant(bits),
         "lsq": lambda: Lsq(bits, signed=False),
         "dorefa": lambda: DorefaActivation(bits),
@@ -96,3 +107,22 @@ def make_estimator(kind: EstimatorKind, window: float | None) -> Estimator:
     if window is None:
         raise InputError("the polynomial estimator needs a window; set model.window")
     return Polynomial(window)
+
+
+def make_gradient_quantizer(
+    bits: int | None, kind: GradientKind, scale: GradientScale, rounding: GradientRounding
+) -> nn.Module | None:
+    """Return a quantizer of gradients.
+
+    Args:
+        bits: 2 to 8; `None` leaves gradients in float.
+        kind: `"log"`: `LogQuant`; `"linear"`: `LinearQuant`.
+        scale: per `"tensor"` or per `"sample"`.
+        rounding: `"nearest"`, or `"stochastic"`, which is unbiased.
+    """
+    if bits is None:
+        return None
+    if kind == "linear":
+        return GradientQuant(LinearQuant(bits, rounding=rounding), per=scale)
+    underflow: Underflow = "stochastic" if rounding == "stochastic" else "smallest"
+    return GradientQuant(LogQuant(bits, rounding=rounding, underflow=underflow), per=scale)

@@ -8,32 +8,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
-from ..optim import Interval, ScheduleKind
 from ._data_settings import AugmentationSettings, DataSettings
 from ._model_settings import ModelSettings
-from ._settings import Positive, Rate, Settings
-
-
-class OptimizerSettings(Settings):
-    """Adam, the rate scale of latent weights and their clipping."""
-
-    kind: Literal["adam"] = "adam"
-    learning_rate: Positive
-    beta1: Rate = 0.9
-    beta2: Rate = 0.999
-    epsilon: Positive = 1e-8
-    scale_learning_rate: bool = True  # gamma = 1 / sqrt(1.5 / (fan_in + fan_out)) for latent weights
-    clip: Positive = 1.0  # latent weights stay in their quantizer's range, [-1, 1] for one bit, times this
-
-
-class ScheduleSettings(Settings):
-    """How the learning rate falls: `optim.schedule`."""
-
-    kind: ScheduleKind = "exponential"
-    final_learning_rate: Positive
-    interval: Interval = "step"
+from ._optimizer_settings import OptimizerSettings, ScheduleSettings, WideningSettings
+from ._settings import Positive, Settings
 
 
 class ExpectedResult(Settings):
@@ -59,9 +39,18 @@ class Recipe(Settings):
     schedule: ScheduleSettings
     batch_size: int = Field(ge=2)
     epochs: int = Field(ge=1)
+    widening: WideningSettings | None = None  # a second stage, within these epochs
     seed: int = Field(0, ge=0, lt=2**63)
     precision: Literal["32-true", "bf16-mixed"] = "32-true"  # of training; evaluation is always float32
     accelerator: Literal["cpu", "gpu", "auto"] = "cpu"
     threads: int = Field(1, ge=1)  # changes the order of float sums, so it is a part of the recipe
     channels_last: bool = False  # memory order of images while training, likewise: faster convolutions on a CPU
     expected: ExpectedResult = ExpectedResult()
+
+    @field_validator("widening")
+    @classmethod
+    def _leaves_epochs(cls, widening: WideningSettings | None, info: ValidationInfo) -> WideningSettings | None:
+        epochs = info.data.get("epochs")  # missing where it was refused itself
+        if widening is not None and epochs is not None and widening.after_epochs >= epochs:
+            raise ValueError(f"after_epochs must leave some of the {epochs} epochs")
+        return widening
