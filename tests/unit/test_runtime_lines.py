@@ -1,4 +1,4 @@
-"""The line that counts thresholds, against counting them, for every sum; the kernel's rule is written down again here."""
+"""The line that counts thresholds, against counting them, for every sum."""
 
 from __future__ import annotations
 

@@ -51,8 +51,8 @@ def test_a_second_instruction_set_is_added(tmp_path: Path, measurements: list[st
 
 @pytest.mark.parametrize(
     "damage",
-    ["", "{", "[]", "3", '"x"', "null", '{"scalar": 3}', '{"scalar": [1]}', '{"scalar": ["a", 2]}', '{"scalar": [0, 2]}',
-     '{"scalar": [-1, 2]}', '{"scalar": [1, 2, 3]}', '{"scalar": null}'],
+    ["", "{", "[]", "3", '"x"', "null", '{"scalar": 3}', '{"scalar": [1]}', '{"scalar": ["a", 2]}',
+     '{"scalar": [0, 2]}',     '{"scalar": [-1, 2]}', '{"scalar": [1, 2, 3]}', '{"scalar": null}'],
 )  # fmt: skip
 def test_a_damaged_file_is_measured_anew(tmp_path: Path, measurements: list[str], damage: str) -> None:
     _rates.measured_rates("scalar")

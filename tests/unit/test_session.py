@@ -12,14 +12,15 @@ import pytest
 from featherbit.bits import pack_sign
 from featherbit.errors import FileError, GraphError, InputError, KernelError
 from featherbit.ir import (
+    Add,
     Affine,
+    Concat,
     Flatten,
     Graph,
     Input,
     Linear,
     Op,
     PackSign,
-    QuantizeLinear,
     Threshold,
     reference,
     save,
@@ -164,14 +165,36 @@ def test_uint8_pixels_need_no_conversion() -> None:
         Session(graph).run(x.astype(np.float32))
 
 
-def test_what_has_no_native_step_is_refused() -> None:
+def test_a_graph_that_computes_nothing_is_refused() -> None:
     x = Input((), "x", shape=(4,), dtype="float32")
     with pytest.raises(GraphError, match="nothing to run"):
         Session(Graph((x,), "x"))
-    with pytest.raises(GraphError, match="nothing to run"):
-        Session(Graph((x, Flatten(("x",), "flat")), "flat"))
-    with pytest.raises(GraphError, match="QuantizeLinear 'codes'"):
-        Session(Graph((x, QuantizeLinear(("x",), "codes", bits=4)), "codes"))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_a_flattened_input_is_copied(dtype: Any) -> None:
+    graph = Graph((Input((), "x", shape=(2, 3), dtype=dtype), Flatten(("x",), "flat")), "flat")
+    x = batch_for(graph, 5, 3)
+    for got in (Session(graph).run(x), Session(graph).trace(x)["flat"]):
+        assert np.array_equal(got, x.reshape(5, 6))
+        assert got.dtype == x.dtype
+
+
+def test_a_sum_stored_before_it_is_added_to_keeps_the_other_sum() -> None:
+    rng = np.random.default_rng(5)
+    flips = pack_sign(np.full(4, -1))
+    ops = (
+        Input((), "x", shape=(9,), dtype="uint8"),
+        linear("x", "sum1", 9, 4, rng, zero_point=128),
+        Threshold(("sum1",), "bits", thresholds=np.zeros(4, np.int32), flips=flips),
+        linear("bits", "sum2", 4, 4, rng),
+        Add(("sum2", "sum1"), "sum3"),
+        Concat(("sum2", "sum3"), "y"),
+    )
+    graph = Graph(ops, "y")
+    x = batch_for(graph, 5, 3)
+    for isa in available_isas():
+        assert np.array_equal(Session(graph, isa=isa).run(x), reference.run(graph, x)["y"])
 
 
 def test_a_session_explains_its_own_plan() -> None:

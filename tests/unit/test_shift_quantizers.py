@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from featherbit.errors import InputError
-from featherbit.quantizers import LogQuant, StraightThrough, ap2, log_quant, stochastic_round
+from featherbit.quantizers import LinearQuant, LogQuant, StraightThrough, ap2, log_quant, stochastic_round
 from oracles_shift import is_power_of_two, log_quantized, power_of_two
 from oracles_training import passes
 
@@ -188,3 +188,24 @@ def test_operators_keep_torchs_rules_for_custom_operators(operator, arguments):
 def test_log_quant_of_nothing_is_nothing():
     assert LogQuant(4)(torch.empty(0, 3)).shape == (0, 3)
     assert log_quant(torch.empty(0), -2, 0, "stochastic", "stochastic").shape == (0,)
+
+
+@pytest.mark.parametrize("x", [0.1, -0.3, 0.99, -5.0])
+def test_linear_quant_rounds_at_random_in_training_only(x):
+    torch.manual_seed(7)
+    draws = 20_000
+    quantizer = LinearQuant(3, rounding="stochastic")
+    result = quantizer(torch.full((draws,), x)).double()
+    clipped = min(max(x, -1.0), 0.75)
+    assert set((4 * result).tolist()) <= {math.floor(4 * clipped), math.ceil(4 * clipped)}
+    assert abs(result.mean().item() - clipped) <= 5 * 0.125 / math.sqrt(draws)
+    values = torch.full((8,), x)
+    assert torch.equal(quantizer.eval()(values), LinearQuant(3)(values))
+
+
+def test_linear_quant_keeps_its_gradient_when_it_rounds_at_random():
+    x = torch.tensor([0.3, -1.0, 1.5], requires_grad=True)
+    LinearQuant(3, rounding="stochastic")(x).sum().backward()
+    assert x.grad.tolist() == [1.0, 1.0, 0.0]
+    with pytest.raises(InputError, match="rounding must be 'nearest' or 'stochastic', got 'up'"):
+        LinearQuant(3, rounding="up")
