@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -134,11 +135,15 @@ class Session:
         """
         x = self._check(x)
         threads = self.threads if threads is None else _check_threads(threads)
-        apart = make_plan(self.graph, self.isa, kernels=self._kernels, fuse=False)
         values = {self.graph.input.output: x}
-        for plan in (apart, self._native):
+        for plan in (self._apart, self._native):
             values |= self._traced(plan, x, threads)
         return {name: values[name] for name in self.graph.types}
+
+    @cached_property
+    def _apart(self) -> NativePlan:
+        """The plan with a step for each op."""
+        return make_plan(self.graph, self.isa, kernels=self._kernels, fuse=False)
 
     def _traced(self, plan: NativePlan, x: NDArray[Any], threads: int) -> dict[str, NDArray[Any]]:
         """Run a plan and return every value that it writes."""
