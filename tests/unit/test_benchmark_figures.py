@@ -74,6 +74,8 @@ def test_a_point_is_a_contestant_in_a_case() -> None:
     assert found["w1a1", 8, 1, "torch float32"] == 60.0
     assert found["w1a1", 1, 2, OURS] == 0.3
     assert len(found) == 9
+    (batched,) = [point for point in points(NETWORK) if (point.batch, point.who) == (8, OURS)]
+    assert batched.ms_per_image == 3.0 / 8
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ in a residual network ReLU, batch norm and then the shortcut, as in larq's Quick
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import json
 import os
 import sys
@@ -65,8 +66,8 @@ class Worker:
         times = {name: (seconds(run, 1), seconds(run, 2))[1] for name, run in runs.items()}
         best = min(times, key=lambda name: times[name])
         self.runs = {"default": runs[DEFAULT], "fastest": runs[best]}
-        size = f"{len(converted) / 1e6:.2f} MB"
-        return {"default": f"{DEFAULT}, {size}", "fastest": f"{best}, {size}"}
+        about = f"{importlib.metadata.version('larq-compute-engine')}, {len(converted) / 1e6:.2f} MB"
+        return {"default": f"{about}, {DEFAULT}", "fastest": f"{about}, {best}"}
 
 
 def seconds(run: Call, count: int) -> float:

@@ -50,6 +50,11 @@ class Point:
         """The widths as in the case's name."""
         return f"w{self.weight_bits}a{self.activation_bits}"
 
+    @property
+    def ms_per_image(self) -> float:
+        """What the pictures show."""
+        return self.ms / self.batch
+
 
 def plot(rows: Iterable[Row], folder: Path) -> list[Path]:
     """Draw what the rows allow.
@@ -115,7 +120,7 @@ def _draw_lines(chosen: Sequence[Point], network: str, x_label: str, place: Call
 
     def draw(axes: Axes) -> None:
         for who in dict.fromkeys(point.who for point in chosen):
-            line = sorted((places.index(place(point)), point.ms / point.batch) for point in chosen if point.who == who)
+            line = sorted((places.index(place(point)), point.ms_per_image) for point in chosen if point.who == who)
             thick = 2.5 if who == OURS else 1.2
             axes.plot([x for x, _ in line], [y for _, y in line], marker="o", linewidth=thick, label=who)
         axes.set_xticks(range(len(places)), [each.strip() for each in places], rotation=45 if len(places) > 6 else 0)
