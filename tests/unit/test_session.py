@@ -19,6 +19,7 @@ from featherbit.ir import (
     Graph,
     Input,
     Linear,
+    MultiThreshold,
     Op,
     PackSign,
     Threshold,
@@ -195,6 +196,26 @@ def test_a_sum_stored_before_it_is_added_to_keeps_the_other_sum() -> None:
     x = batch_for(graph, 5, 3)
     for isa in available_isas():
         assert np.array_equal(Session(graph, isa=isa).run(x), reference.run(graph, x)["y"])
+
+
+def test_codes_that_are_added_are_traced_as_codes() -> None:
+    rng = np.random.default_rng(11)
+    flips = pack_sign(np.full(3, -1))
+    ladder = np.sort(rng.integers(-400, 400, size=(3, 7)), axis=1).astype(np.int32)
+    ops = (
+        Input((), "x", shape=(9,), dtype="uint8"),
+        linear("x", "sum", 9, 3, rng, zero_point=128),
+        MultiThreshold(("sum",), "codes", bits=3, thresholds=ladder, flips=flips),
+        Threshold(("sum",), "signs", thresholds=ladder[:, 3], flips=flips),
+        Add(("codes", "codes"), "doubled", a_zero_point=2),
+        Add(("doubled", "signs"), "y", a_multiplier=4),
+    )
+    graph = Graph(ops, "y")
+    x = batch_for(graph, 5, 3)
+    traced, expected = Session(graph).trace(x), reference.run(graph, x)
+    for name, value in expected.items():
+        assert traced[name].dtype == value.dtype
+        assert np.array_equal(traced[name], value)
 
 
 def test_a_session_explains_its_own_plan() -> None:

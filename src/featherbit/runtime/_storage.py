@@ -125,7 +125,9 @@ class Storage:
         top, left = self.border[:2]
         image = np.ascontiguousarray(image[:, :, top : top + self.height, left : left + self.width])
         if self.form == "lanes":
-            elements: NDArray[Any] = image.view(str(value.element))
+            elements: NDArray[Any] = image.view("float32" if value.element == "float32" else "int32")
+            if value.is_sign or value.is_unsigned:  # stored as lanes for a sum
+                elements = elements.astype(np.int8 if value.is_sign else np.uint8)
         elif self.form == "bytes":
             elements = image[..., : self.channels].astype(np.int8) - 1 if self.sign else image[..., : self.channels]
         else:
