@@ -51,6 +51,11 @@ struct Gather {
     const std::int64_t* runs = nullptr;  // [run_count], bytes
     std::int64_t run_count = 0, run_length = 0;
     std::int64_t panel_stride = 0;       // uint32 from one group of the panel to the next
+    std::int64_t panel_gap = 0;          // uint32 from the end of a run in the panel to the next one
+    const std::int64_t* places = nullptr;  // [m]: the row of the block that row i goes to, plus first_place; null: i
+    std::int64_t first_place = 0;
+
+    std::int64_t place(std::int64_t row) const { return places != nullptr ? places[row] - first_place : row; }
 };
 
 // A block of 32-bit lanes, int32 or float32: rows of whole groups of 16, on 64-byte lines.
@@ -108,7 +113,8 @@ struct TileOp {
 enum class PoolKind { max_integer, max_real, sum };
 
 // Windows over a stored image: the largest value of each column, or the sum of value - zero_point. Place k of window i lies
-// windows[i * places + k] bytes from `image`, or is left out where that is negative; each window has at least one place.
+// windows[i * places + k] bytes from `image`, or is left out where that is negative. Of no place the sum is 0; for a largest
+// value each window has at least one.
 struct Windows {
     const char* image = nullptr;
     const std::int64_t* windows = nullptr;  // [m][places]

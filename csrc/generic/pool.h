@@ -36,10 +36,13 @@ void pool_windows(const Windows& windows, std::int64_t n, const Block& block) {
     for (std::int64_t i = 0; i < windows.m; ++i) {
         const std::int64_t* places = windows.windows + i * windows.places;
         std::int64_t first = 0;
-        while (places[first] < 0) ++first;
+        while (first < windows.places && places[first] < 0) ++first;
         for (std::int64_t column = 0; column < n; column += kGroup) {
-            Ints joined = pool_value(windows, windows.image + places[first], column, n - column);
-            if constexpr (Kind == PoolKind::sum) joined -= windows.zero_point;
+            Ints joined = {};
+            if (first < windows.places) {
+                joined = pool_value(windows, windows.image + places[first], column, n - column);
+                if constexpr (Kind == PoolKind::sum) joined -= windows.zero_point;
+            }
             for (std::int64_t k = first + 1; k < windows.places; ++k)
                 if (places[k] >= 0)
                     joined = pool_join<Kind>(joined, pool_value(windows, windows.image + places[k], column, n - column),

@@ -156,6 +156,7 @@ void Pool::fill_unpacked(const Windows& windows, const Part& part, const Block& 
             const std::int64_t n = std::min(kColumns, part.n - column);
             std::int32_t* to = block.at + i * block.stride + column;
             bool first = true;
+            std::fill_n(to, n, 0);
             for (std::int64_t place = 0; place < windows.places; ++place) {
                 const std::int64_t offset = windows.windows[i * windows.places + place];
                 if (offset < 0) continue;
