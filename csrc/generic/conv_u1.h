@@ -21,7 +21,7 @@ void count_bits(typename Simd::Counter& counter, typename Simd::Bits a, typename
 
 template <class Simd, BitOp Op, int R, int G>
 void conv_tile_u1(const Gather& gather, std::int64_t row, const std::uint32_t* panel, std::int32_t coefficient,
-                  const std::int32_t* base, std::int32_t* to, std::int64_t to_stride) {
+                  const std::int32_t* base, const Block& block, std::int64_t column) {
     constexpr int kParts = kGroup / Simd::kLanes;
     constexpr int C = G * kParts;
     constexpr bool kNeverFull = Simd::kMaxWords > (std::int64_t{1} << 32);
@@ -37,6 +37,7 @@ void conv_tile_u1(const Gather& gather, std::int64_t row, const std::uint32_t* p
     const std::uint32_t* step = panel;
     for (std::int64_t run = 0; run < gather.run_count; ++run) {
         const std::int64_t offset = gather.runs[run];
+        if (run > 0) step += gather.panel_gap;
         for (std::int64_t begin = 0; begin < gather.run_length; begin += Simd::kMaxWords) {
             const std::int64_t left = gather.run_length - begin;
             const std::int64_t end = left < Simd::kMaxWords ? gather.run_length : begin + Simd::kMaxWords;
@@ -62,13 +63,15 @@ void conv_tile_u1(const Gather& gather, std::int64_t row, const std::uint32_t* p
                     }
         }
     }
-    FEATHERBIT_UNROLL for (int r = 0; r < R; ++r)
+    FEATHERBIT_UNROLL for (int r = 0; r < R; ++r) {
+        std::int32_t* to = block.at + gather.place(row + r) * block.stride + column;
         FEATHERBIT_UNROLL for (int c = 0; c < C; ++c) {
-            std::int32_t* at = to + r * to_stride + c * Simd::kLanes;
+            std::int32_t* at = to + c * Simd::kLanes;
             const std::int32_t* before = base != nullptr ? base + c * Simd::kLanes : at;
             Simd::store(at, Simd::add_scaled(Simd::load_i32(before), Simd::add_counts(sum[r][c], counter[r][c]),
                                              coefficient));
         }
+    }
 }
 
 template <class Simd, BitOp Op, int R, int G>
@@ -77,7 +80,7 @@ void conv_rows_u1(const Gather& gather, std::int64_t row, const std::uint32_t* p
     const std::int32_t* from = base != nullptr ? base + group * kGroup : nullptr;
     for (; row + R <= gather.m; row += R)
         conv_tile_u1<Simd, Op, R, G>(gather, row, panel + group * gather.panel_stride, coefficient, from,
-                                     block.at + row * block.stride + group * kGroup, block.stride);
+                                     block, group * kGroup);
     if constexpr (R > 1) conv_rows_u1<Simd, Op, R / 2, G>(gather, row, panel, group, coefficient, base, block);
 }
 

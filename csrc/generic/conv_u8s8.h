@@ -11,20 +11,20 @@ namespace {
 
 template <class Simd, bool Wide, int R, int G>
 void conv_tile_u8s8(const Gather& gather, std::int64_t row, const std::uint32_t* panel,
-                    const std::int32_t* base, std::int32_t* to, std::int64_t to_stride) {
+                    const std::int32_t* base, const Block& block, std::int64_t column) {
     constexpr int kParts = kGroup / Simd::kLanes;
     constexpr int C = G * kParts;
     const char* a[R];
     FEATHERBIT_UNROLL for (int r = 0; r < R; ++r) a[r] = gather.a + gather.rows[row + r];
     typename Simd::I32 sum[R][C];
+    const auto to = [&](int r) { return block.at + gather.place(row + r) * block.stride + column; };
     FEATHERBIT_UNROLL for (int r = 0; r < R; ++r)
-        FEATHERBIT_UNROLL for (int c = 0; c < C; ++c) {
-            const int at = c * Simd::kLanes;
-            sum[r][c] = Simd::load_i32(base != nullptr ? base + at : to + r * to_stride + at);
-        }
+        FEATHERBIT_UNROLL for (int c = 0; c < C; ++c)
+            sum[r][c] = Simd::load_i32((base != nullptr ? base : to(r)) + c * Simd::kLanes);
     const std::uint32_t* step = panel;
     for (std::int64_t run = 0; run < gather.run_count; ++run) {
         const std::int64_t offset = gather.runs[run];
+        if (run > 0) step += gather.panel_gap;
         for (std::int64_t q = 0; q < gather.run_length; ++q, step += kGroup) {
             typename Simd::template ByteWeights<Wide> weights[C];
             FEATHERBIT_UNROLL for (int c = 0; c < C; ++c)
@@ -40,7 +40,7 @@ void conv_tile_u8s8(const Gather& gather, std::int64_t row, const std::uint32_t*
         }
     }
     FEATHERBIT_UNROLL for (int r = 0; r < R; ++r)
-        FEATHERBIT_UNROLL for (int c = 0; c < C; ++c) Simd::store(to + r * to_stride + c * Simd::kLanes, sum[r][c]);
+        FEATHERBIT_UNROLL for (int c = 0; c < C; ++c) Simd::store(to(r) + c * Simd::kLanes, sum[r][c]);
 }
 
 template <class Simd, bool Wide, int R, int G>
@@ -49,7 +49,7 @@ void conv_rows_u8s8(const Gather& gather, std::int64_t row, const std::uint32_t*
     const std::int32_t* from = base != nullptr ? base + group * kGroup : nullptr;
     for (; row + R <= gather.m; row += R)
         conv_tile_u8s8<Simd, Wide, R, G>(gather, row, panel + group * gather.panel_stride, from,
-                                         block.at + row * block.stride + group * kGroup, block.stride);
+                                         block, group * kGroup);
     if constexpr (R > 1) conv_rows_u8s8<Simd, Wide, R / 2, G>(gather, row, panel, group, base, block);
 }
 

@@ -23,7 +23,7 @@ void depthwise_u8(const Gather& gather, const std::int32_t* weights, std::int64_
             for (std::int64_t run = 0; run < gather.run_count; ++run)
                 sum += widen(from + gather.runs[run] + column, n - column) *
                        load_lanes<Ints>(weights + run * columns + column);
-            store_lanes(block.at + row * block.stride + column, sum);
+            store_lanes(block.at + gather.place(row) * block.stride + column, sum);
         }
     }
 }

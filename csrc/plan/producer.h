@@ -197,16 +197,18 @@ class GatherProduct : public Producer {
         BitOp op;
         std::int32_t coefficient;
     };
-    // Consecutive rows that read the same runs.
-    struct Span {
-        std::int64_t end, first_run, run_count;
+    // Rows that leave out the same taps: whole runs at either end of the window, or taps at either end of each run.
+    struct RowSet {
+        std::int64_t first_run, run_count, taps_before, taps_after;
+        std::vector<std::int64_t> rows, offsets;  // ascending; and the byte offset of each
     };
     void prepare_bits(const Weights& weights);
     void prepare_padding(const Weights& weights, const Padding& padding);
     std::int64_t padded_tap(const Weights& weights, std::int64_t column, std::int64_t tap) const;
-    void fill_group(const Gather& gather, std::int64_t first_run, std::int64_t group, std::int64_t column,
+    RowSet left_out(const std::uint8_t* missing, std::int64_t taps) const;
+    void fill_group(const Gather& gather, std::int64_t panel_offset, std::int64_t group, std::int64_t column,
                     std::int64_t n, const Block& block) const;
-    void fill_span(Gather gather, std::int64_t first_run, const Part& part, const Block& block) const;
+    void fill_rows(Gather gather, std::int64_t panel_offset, const Part& part, const Block& block) const;
 
     const KernelTable* table_;
     Form kernel_;
@@ -217,7 +219,8 @@ class GatherProduct : public Producer {
     std::vector<AlignedArray<std::uint32_t>> panels_;  // [panel][group]
     std::vector<std::vector<std::int32_t>> base_;      // [group]: [whole groups]
     std::vector<std::int32_t> depthwise_;
-    std::vector<Span> spans_;
+    std::vector<RowSet> sets_;
+    std::int64_t run_taps_ = 1;
     std::vector<std::int32_t> corrections_;
     std::int64_t weight_bytes_ = 0, panel_group_size_ = 0;
 };

@@ -112,36 +112,59 @@ std::int64_t GatherProduct::padded_tap(const Weights& weights, std::int64_t colu
     return total;
 }
 
+// What a row with this padding need not read. Taps at the sides of an image go first: a row of pixels along its top or
+// bottom is long, the corners are few.
+GatherProduct::RowSet GatherProduct::left_out(const std::uint8_t* missing, std::int64_t taps) const {
+    const std::int64_t runs = taps / run_taps_;
+    if (kernel_ == Form::lanes) return {0, runs, 0, 0, {}, {}};
+    const auto column = [&](std::int64_t tap) {
+        for (std::int64_t run = 0; run < runs; ++run)
+            if (missing[run * run_taps_ + tap] == 0) return false;
+        return true;
+    };
+    const auto line = [&](std::int64_t run) {
+        return std::all_of(missing + run * run_taps_, missing + (run + 1) * run_taps_,
+                           [](std::uint8_t is_missing) { return is_missing != 0; });
+    };
+    std::int64_t before = 0, after = 0, first = 0, end = runs;
+    while (before < run_taps_ && column(before)) ++before;
+    while (after < run_taps_ - before && column(run_taps_ - 1 - after)) ++after;
+    if (before + after > 0) return {0, before + after == run_taps_ ? 0 : runs, before, after, {}, {}};
+    while (first < end && line(first)) ++first;
+    while (first < end && line(end - 1)) --end;
+    return {first, end - first, 0, 0, {}, {}};
+}
+
 void GatherProduct::prepare_padding(const Weights& weights, const Padding& padding) {
     const std::int64_t taps = weights.taps, classes = padding.classes(taps);
-    const auto runs = static_cast<std::int64_t>(activations_.runs.size());
-    std::vector<Span> span_of_class;
+    run_taps_ = padding.run_taps;
+    std::vector<std::size_t> set_of_class;
     corrections_.assign(static_cast<std::size_t>(classes * n_), 0);
     for (std::int64_t kind = 0; kind < classes; ++kind) {
         const std::uint8_t* missing = padding.missing.data() + kind * taps;
-        const auto whole = [&](std::int64_t run) {
-            return std::all_of(missing + run * padding.run_taps, missing + (run + 1) * padding.run_taps,
-                               [](std::uint8_t is_missing) { return is_missing != 0; });
+        const RowSet wanted = left_out(missing, taps);
+        const auto same = [&](const RowSet& set) {
+            return set.first_run == wanted.first_run && set.run_count == wanted.run_count &&
+                   set.taps_before == wanted.taps_before && set.taps_after == wanted.taps_after;
         };
-        std::int64_t first = 0, end = runs;
-        while (kernel_ != Form::lanes && first < end && whole(first)) ++first;
-        while (kernel_ != Form::lanes && first < end && whole(end - 1)) --end;
-        span_of_class.push_back({0, first, end - first});
+        const auto found = std::find_if(sets_.begin(), sets_.end(), same);
+        set_of_class.push_back(static_cast<std::size_t>(found - sets_.begin()));
+        if (found == sets_.end()) sets_.push_back(wanted);
         for (std::int64_t tap = 0; tap < taps; ++tap) {
             if (missing[tap] == 0) continue;
-            const bool left_out = tap < first * padding.run_taps || tap >= end * padding.run_taps;
+            const std::int64_t run = tap / run_taps_, place = tap % run_taps_;
+            const bool read = run >= wanted.first_run && run < wanted.first_run + wanted.run_count &&
+                              place >= wanted.taps_before && place < run_taps_ - wanted.taps_after;
             for (std::int64_t i = 0; i < n_; ++i)
                 corrections_[static_cast<std::size_t>(kind * n_ + i)] += static_cast<std::int32_t>(
-                    padding.delta * weights.tap_sum(i, tap) + (left_out ? padded_tap(weights, i, tap) : 0));
+                    padding.delta * weights.tap_sum(i, tap) + (read ? 0 : padded_tap(weights, i, tap)));
         }
     }
     if (std::all_of(corrections_.begin(), corrections_.end(), [](std::int32_t x) { return x == 0; })) corrections_.clear();
-    for (const std::uint16_t kind : padding.row_class) {
-        const Span& span = span_of_class[kind];
-        const bool same = !spans_.empty() && spans_.back().first_run == span.first_run &&
-                          spans_.back().run_count == span.run_count;
-        if (!same) spans_.push_back({spans_.empty() ? 0 : spans_.back().end, span.first_run, span.run_count});
-        ++spans_.back().end;
+    for (std::size_t row = 0; row < padding.row_class.size(); ++row) {
+        RowSet& set = sets_[set_of_class[padding.row_class[row]]];
+        set.rows.push_back(static_cast<std::int64_t>(row));
+        set.offsets.push_back(activations_.rows[row]);
     }
 }
 
@@ -172,17 +195,19 @@ void GatherProduct::prepare_bits(const Weights& weights) {
 }
 
 void GatherProduct::repeat_rows(std::int64_t rows, const std::vector<std::int64_t>& row_bytes) {
-    repeat_row(activations_.rows, rows, row_bytes[static_cast<std::size_t>(activations_.memory)]);
-    spans_.at(0).end = rows;
+    for (RowSet& set : sets_) {
+        if (set.rows.empty()) continue;
+        repeat_row(set.rows, rows, 1);
+        repeat_row(set.offsets, rows, row_bytes[static_cast<std::size_t>(activations_.memory)]);
+    }
 }
 
-void GatherProduct::fill_group(const Gather& whole, std::int64_t first_run, std::int64_t group, std::int64_t column,
+void GatherProduct::fill_group(const Gather& whole, std::int64_t panel_offset, std::int64_t group, std::int64_t column,
                                std::int64_t n, const Block& block) const {
     const std::int32_t* base = base_[static_cast<std::size_t>(group)].data() + column;
-    const std::int64_t run_size = whole.run_length * (kernel_ == Form::bits ? 2 : 1) * kGroup;
-    const std::int64_t panel_offset = column / kGroup * panel_group_size_ + first_run * run_size;
+    const std::int64_t offset = column / kGroup * panel_group_size_ + panel_offset;
     const auto panel_of = [&](std::int64_t plane) {
-        return panels_[static_cast<std::size_t>(plane * groups_ + group)].get() + panel_offset;
+        return panels_[static_cast<std::size_t>(plane * groups_ + group)].get() + offset;
     };
     if (kernel_ == Form::bytes) return table_->conv_u8s8(whole, panel_of(0), groups_of(n), wide_, base, block);
     bool first = true;
@@ -195,32 +220,37 @@ void GatherProduct::fill_group(const Gather& whole, std::int64_t first_run, std:
     }
 }
 
-void GatherProduct::fill_span(Gather gather, std::int64_t first_run, const Part& part, const Block& block) const {
+void GatherProduct::fill_rows(Gather gather, std::int64_t panel_offset, const Part& part, const Block& block) const {
     if (kernel_ == Form::lanes) return table_->depthwise_u8(gather, depthwise_.data(), n_, base_[0].data(), block);
-    if (groups_ == 1) return fill_group(gather, first_run, 0, part.column, part.n, block);
+    if (groups_ == 1) return fill_group(gather, panel_offset, 0, part.column, part.n, block);
     // Groups in ascending order: the lanes that a group writes past its columns are overwritten by the next one.
     for (std::int64_t group = 0; group < groups_; ++group) {
-        fill_group(gather, first_run, group, 0, group_n_, Block{block.at + group * group_n_, block.stride});
+        fill_group(gather, panel_offset, group, 0, group_n_, Block{block.at + group * group_n_, block.stride});
         gather.a += activations_.group_bytes;
     }
 }
 
 void GatherProduct::fill(char* const* memory, const Part& part, const Block& block) const {
-    Gather gather;
-    gather.a = memory[activations_.memory];
-    gather.run_length = activations_.run_length;
-    gather.panel_stride = panel_group_size_;
-    const std::int64_t end = part.first + part.m;
-    std::int64_t row = part.first;
-    for (const Span& span : spans_) {
-        if (span.end <= row) continue;
-        if (row >= end) break;
-        gather.rows = activations_.rows.data() + row;
-        gather.m = std::min(span.end, end) - row;
-        gather.runs = activations_.runs.data() + span.first_run;
-        gather.run_count = span.run_count;
-        fill_span(gather, span.first_run, part, Block{block.at + (row - part.first) * block.stride, block.stride});
-        row += gather.m;
+    const std::int64_t element_bytes = kernel_ == Form::bits ? 8 : 4;  // of a run: words or quads
+    const std::int64_t tap_length = activations_.run_length / run_taps_;
+    const std::int64_t tap_panel = tap_length * (kernel_ == Form::bits ? 2 : 1) * kGroup;
+    for (const RowSet& set : sets_) {
+        const auto from = std::lower_bound(set.rows.begin(), set.rows.end(), part.first) - set.rows.begin();
+        const auto to = std::lower_bound(set.rows.begin(), set.rows.end(), part.first + part.m) - set.rows.begin();
+        if (from == to) continue;
+        Gather gather;
+        gather.a = memory[activations_.memory] + set.taps_before * tap_length * element_bytes;
+        gather.rows = set.offsets.data() + from;
+        gather.m = to - from;
+        gather.places = set.rows.data() + from;
+        gather.first_place = part.first;
+        gather.runs = activations_.runs.data() + set.first_run;
+        gather.run_count = set.run_count;
+        gather.run_length = (run_taps_ - set.taps_before - set.taps_after) * tap_length;
+        gather.panel_stride = panel_group_size_;
+        gather.panel_gap = (set.taps_before + set.taps_after) * tap_panel;
+        const std::int64_t panel_offset = (set.first_run * run_taps_ + set.taps_before) * tap_panel;
+        fill_rows(gather, panel_offset, part, block);
     }
 }
 

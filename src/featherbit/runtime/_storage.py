@@ -107,7 +107,13 @@ class Storage:
 
     def native(self) -> _native.Source:
         """Return the description that native steps take."""
-        return _native.source(self.memory, getattr(_native.Form, self.form), self.sign, self.planes, self.plane_bytes)
+        return _native.source(
+            self.memory,
+            getattr(_native.Form, self.form),
+            self.sign and self.form != "lanes",
+            self.planes,
+            self.plane_bytes,
+        )
 
     def unpack(self, raw: NDArray[np.uint8], value: ValueType) -> NDArray[Any]:
         """Return the value as the reference interpreter has it.
