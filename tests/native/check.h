@@ -150,5 +150,7 @@ bool equal(const A& a, const B& b, std::int64_t count) {
 void test_kernels(Tally& tally);
 void test_conv(Tally& tally);
 void test_tile(Tally& tally);
+void test_producers(Tally& tally);
+void test_plan(Tally& tally);
 
 }  // namespace featherbit::test

@@ -6,6 +6,8 @@ int main() {
     featherbit::test::test_kernels(tally);
     featherbit::test::test_conv(tally);
     featherbit::test::test_tile(tally);
+    featherbit::test::test_producers(tally);
+    featherbit::test::test_plan(tally);
     std::printf("%ld passed, %ld failed\n", tally.passed(), tally.failed());
     return tally.failed() == 0 ? 0 : 1;
 }
