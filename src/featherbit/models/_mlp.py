@@ -14,7 +14,7 @@ from ._norm import NormKind, make_norm
 
 
 class Mlp(nn.Sequential):
-    """Dense layers with binary or k-bit weights and activations, each with a batch norm.
+    """Dense layers with low-bit weights and activations, each with a batch norm.
 
     Order: 8-bit input, flatten, [dropout], n x (linear, batch norm, sign, [dropout]), linear, batch norm.
     Dropout stands between the sign and the next layer and is left out where its rate is 0.

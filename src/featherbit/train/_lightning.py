@@ -144,7 +144,7 @@ class Classifier(pl.LightningModule):
         checkpoint["featherbit"] = {"image_shape": list(self.dataset.image_shape), "classes": self.dataset.classes}
 
     def configure_optimizers(self) -> Any:
-        """Return the optimizer, which clips the latent weights, and the schedule of its rates."""
+        """Return the optimizer, which clips latent weights, and its schedule."""
         optimizer = self.recipe.optimizer.build(self.model)
         factor = rate_factor(self.recipe, self.steps_per_epoch)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

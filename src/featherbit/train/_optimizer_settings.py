@@ -96,7 +96,7 @@ class ScheduleSettings(Settings):
 
 
 class WideningSettings(Settings):
-    """A second stage of training in which activations pass their gradient through a wider window."""
+    """A second stage of training, with a wider window for activations' gradients."""
 
     after_epochs: int = Field(ge=1)  # of the first stage; the rest of the epochs are the second
     window: Positive
