@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,9 @@ from featherbit.ir import (
 )
 from featherbit.layers import FixedPointInput, QuantConv1d, QuantConv2d, QuantLinear
 from featherbit.pack import pack
+from featherbit.pack._capture import capture
+from featherbit.pack._lower import lower
+from featherbit.pack._values import Derived
 from featherbit.quantizers import DorefaActivation, DorefaWeight, LinearQuant, Lsq, Sign, Ternary, UnsignedQuant
 from strategies_torch import Written, trained
 
@@ -326,6 +330,22 @@ def test_a_norm_of_flat_features_of_an_image_is_one_threshold_a_place() -> None:
     op = graph.ops[6]
     assert isinstance(op, Threshold)
     assert op.thresholds.shape == (120,)
+
+
+def test_a_norm_of_memory_with_gaps_is_evaluated_with_gaps() -> None:
+    norm = nn.BatchNorm2d(16)
+    turned = Written(lambda m, x: m.norm(x.transpose(2, 3)), norm=norm)
+    model = trained(nn.Sequential(FixedPointInput(8), conv(3, 16), turned, Sign()), 3)
+    state = lower(capture(model, PIXELS), PIXELS)[1]
+    (value,) = (v for n, v in state.values.items() if n.target is torch.ops.aten.batch_norm.default)
+    assert isinstance(value, Derived)
+    with torch.no_grad():
+        sums = model[1](model[0](PIXELS)).transpose(2, 3)  # type: ignore[index]
+        expected, together = norm(sums), norm(sums.contiguous())
+    assert not torch.equal(expected, together)  # torch rounds otherwise
+    rows = (sums.permute(0, 2, 3, 1).reshape(-1, 16) * 128).long().numpy()  # [R, N]
+    got = state.evaluate(replace(value, by_place=False), rows)
+    assert np.array_equal(got, expected.permute(0, 2, 3, 1).reshape(-1, 16).numpy())
 
 
 def test_eight_bits_of_many_channels_are_folded_in_one_search() -> None:
