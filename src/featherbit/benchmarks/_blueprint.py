@@ -31,7 +31,9 @@ class Conv:
 
 @dataclass(frozen=True)
 class Stem:
-    """The first layer of a residual network: a convolution, max-pooling 3x3 with stride 2, batch norm.
+    """The first layer of a residual network.
+
+    A convolution, max-pooling 3x3 with stride 2, batch norm.
 
     Args:
         channels: of the output.
@@ -46,7 +48,9 @@ class Stem:
 
 @dataclass(frozen=True)
 class Block:
-    """Two 3x3 convolutions of a residual network; where the stride is 2, a 1x1 convolution stands in the shortcut.
+    """Two 3x3 convolutions of a residual network.
+
+    Where the stride is 2, a 1x1 convolution stands in the shortcut.
 
     Args:
         channels: of the output.
@@ -99,7 +103,9 @@ class Blueprint:
 
 
 def convnet(width: int = 128, image: int = 32) -> Blueprint:
-    """Return the paper's ConvNet: 2 x 128C3 - MP2 - 2 x 256C3 - MP2 - 2 x 512C3 - MP2 - 1024 - 1024 - 10.
+    """Return the paper's ConvNet.
+
+    It is 2 x 128C3 - MP2 - 2 x 256C3 - MP2 - 2 x 512C3 - MP2 - 1024 - 1024 - 10.
 
     Args:
         width: channels of the first layers.
@@ -110,7 +116,9 @@ def convnet(width: int = 128, image: int = 32) -> Blueprint:
 
 
 def vgg_small(width: int = 128, image: int = 32) -> Blueprint:
-    """Return VGG-small: the ConvNet's convolutions and one dense layer, both ends with 8 bits.
+    """Return VGG-small: the ConvNet's convolutions and one dense layer.
+
+    Both ends have 8 bits.
 
     Args:
         width: channels of the first layers.
@@ -135,7 +143,9 @@ def resnet18(width: int = 64, image: int = 224, classes: int = 1000) -> Blueprin
 
 
 def single_layer(kernel: int, pixels: int, channels: int, depth: int = 4) -> Blueprint:
-    """Return one convolution several times in a row, so that packing its first input does not count.
+    """Return one convolution several times in a row.
+
+    That way packing its first input does not count.
 
     Args:
         kernel: height and width.

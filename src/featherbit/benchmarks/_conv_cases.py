@@ -72,7 +72,10 @@ def peers(blueprint: Blueprint, widths: Widths, batch: int, setting: Setting) ->
 
 
 def random_input(graph: ir.Graph, batch: int, seed: int) -> NDArray[np.generic]:
-    """Return random bytes, or numbers around zero, as the graph takes them: `[batch, *shape]`."""
+    """Return random bytes, or numbers around zero, as the graph takes them.
+
+    Their shape is `[batch, *shape]`.
+    """
     rng, shape = np.random.default_rng(seed), (batch, *graph.input.shape)
     if graph.input.dtype == "uint8":
         return rng.integers(0, 256, shape, dtype=np.uint8)

@@ -79,7 +79,10 @@ class Drawing:
         return {"weight": words, "weight_bits": count, "weight_encoding": encoding, "zero_point": self.zero_point}
 
     def quantize(self, count: int, *inputs: str) -> None:
-        """Put thresholds as batch norm and the quantizer make them, half of the channels flipped."""
+        """Put thresholds as batch norm and the quantizer make them.
+
+        Half of the channels are flipped.
+        """
         source = inputs[0] if inputs else self.value
         channels = self.types[source].channels
         flips = bits.pack_sign(self.rng.integers(0, 2, channels) * 2 - 1)
@@ -140,7 +143,9 @@ class Drawing:
 
 
 def random_weight(rng: np.random.Generator, shape: tuple[int, int], count: int, largest: int) -> NDArray[np.int32]:
-    """Return random integers of `count` bits whose sums with inputs up to `largest` stay below 2^24.
+    """Return random integers of `count` bits, small enough for exact sums.
+
+    With inputs up to `largest`, sums stay below 2^24.
 
     Args:
         rng: draws them.

@@ -75,7 +75,9 @@ SOURCE = "x"
 
 
 def float_nodes(blueprint: Blueprint, seed: int) -> tuple[Node, ...]:
-    """Return the network as nodes in order; the first reads `SOURCE`, the last gives the scores.
+    """Return the network as nodes in order.
+
+    The first reads `SOURCE`, the last gives the scores.
 
     Args:
         blueprint: its layers.

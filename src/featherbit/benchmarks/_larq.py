@@ -116,7 +116,9 @@ class TimedByWorker:
 def peers(
     blueprint: Blueprint, batch: int, threads: int, python: Path | None = None, worker: Path = WORKER
 ) -> tuple[Peer, ...]:
-    """Return larq compute engine as it comes and at its fastest, or why it is not there.
+    """Return larq compute engine as it comes and at its fastest.
+
+    Where it is missing, the peers say why.
 
     Args:
         blueprint: the network.
@@ -137,8 +139,8 @@ def peers(
 
 
 def missing(reason: str) -> tuple[Peer, ...]:
-    """Return the peers of larq compute engine as missing, with a reason."""
-    return tuple(Peer(name, None, reason) for name in _PEERS.values())
+    """Return larq compute engine as one missing peer, with the reason."""
+    return (Peer(_PEERS["default"], None, reason),)
 
 
 def _stop(process: subprocess.Popen[bytes], log: IO[bytes]) -> None:

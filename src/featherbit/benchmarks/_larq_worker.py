@@ -129,7 +129,10 @@ class Network:
         self.x = self.layers.GlobalAveragePooling2D()(self.x)
 
     def add_dense(self, layer: dict[str, Any]) -> None:
-        """Put a fully connected layer: float in a residual network, else a convolution of everything there is."""
+        """Put a fully connected layer.
+
+        It is float in a residual network, else a convolution of everything there is.
+        """
         if self.residual:
             self.x = self.layers.Dense(layer["features"])(self.x)
         else:
@@ -152,7 +155,10 @@ class Network:
 
 
 def main() -> None:
-    """Answer requests until the input ends; what the libraries print goes to standard error."""
+    """Answer requests until the input ends.
+
+    What the libraries print goes to standard error.
+    """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     os.environ.update(ENVIRONMENT)

@@ -40,7 +40,8 @@ class Memory:
 
 
 def measure_memory(path: Path, *, batch: int = 1, threads: int = 1, isa: str | None = None) -> Memory:
-    """Load a packed network in a fresh process, run it twice, and return what that took.
+    """Measure a packed network in a fresh process that runs it twice.
+
 
     Args:
         path: the packed network.

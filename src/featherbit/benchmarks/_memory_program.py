@@ -13,7 +13,10 @@ from pathlib import Path
 
 
 def resident_bytes(field: str) -> int:
-    """Return a figure of `/proc/self/status`: `"VmRSS"` is what is resident, `"VmHWM"` its peak."""
+    """Return a figure of `/proc/self/status`.
+
+    The figure `"VmRSS"` is what is resident, `"VmHWM"` its peak.
+    """
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024  # in kB

@@ -80,7 +80,10 @@ def plot(rows: Iterable[Row], folder: Path) -> list[Path]:
 
 
 def points(rows: Iterable[Row]) -> list[Point]:
-    """Return the latencies of the rows whose case is a network; ours once per case and threads."""
+    """Return the latencies of the rows whose case is a network.
+
+    Ours is there once per case and threads.
+    """
     found: dict[tuple[str, int, str], Point] = {}
     for row in rows:
         match = _NETWORK.fullmatch(row.case)

@@ -48,7 +48,9 @@ class Threshold(Op):
 @operation
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MultiThreshold(Op):
-    """Quantize integers channel by channel: `code = sum_j ((x >= thresholds[n, j]) XOR flips[n])`.
+    """Quantize integers channel by channel.
+
+    Forward: `code = sum_j ((x >= thresholds[n, j]) XOR flips[n])`.
 
     A threshold that every sum reaches is -2^31, one that none reaches 2^31 - 1.
 

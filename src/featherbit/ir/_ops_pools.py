@@ -14,7 +14,9 @@ from ._types import ValueType
 @operation
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MaxPool2d(Op):
-    """Take the greatest element of each window; places in the padding are ignored, NaN wins.
+    """Take the greatest element of each window.
+
+    Places in the padding are ignored, NaN wins.
 
     Args:
         kernel: height and width.
@@ -44,7 +46,9 @@ class MaxPool2d(Op):
 @operation
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SumPool2d(Op):
-    """Sum the integers of each window: the sum of `x - zero_point`; places in the padding count 0.
+    """Sum the integers of each window: the sum of `x - zero_point`.
+
+    Places in the padding count 0.
 
     Args:
         kernel: height and width.

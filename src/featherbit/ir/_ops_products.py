@@ -119,7 +119,9 @@ class Linear(Product):
 @operation
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Conv2d(Product):
-    """Convolve an image with integer weights; a signal `[1, L, C]` is an image of height 1.
+    """Convolve an image with integer weights.
+
+    A signal `[1, L, C]` is an image of height 1.
 
     Forward: `y[h, w, n] = sum_k (x[k] - zero_point) * w[n, k]` over the taps `(ky, kx, c)` of the window at `(h, w)`
     and the channels of the group of `n`, `K = kh * kw * in_channels / groups` in this order; a tap in the padding

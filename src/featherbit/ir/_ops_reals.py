@@ -68,7 +68,9 @@ class AddReal(Op):
 @operation
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PRelu(Op):
-    """Scale what is not positive: `y = x if x > 0 else slope * x`, channel by channel; NaN stays NaN.
+    """Scale what is not positive.
+
+    Forward: `y = x if x > 0 else slope * x`, channel by channel; NaN stays NaN.
 
     Args:
         slope: float32 `[N]`.
@@ -90,7 +92,9 @@ class PRelu(Op):
 @operation
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Clamp(Op):
-    """Bound real numbers: `low` where `x < low`, `high` where `x > high`, else `x`; NaN stays NaN.
+    """Bound real numbers: `low` where `x < low`, `high` where `x > high`, else `x`.
+
+    NaN stays NaN.
 
     Args:
         low: a number or minus infinity.

@@ -57,7 +57,9 @@ class Flatten(Op):
 @operation
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ChannelsLast(Op):
-    """Move the first dimension to the end: `[C, *S]` becomes `[*S, C]`, and `[C, L]` becomes `[1, L, C]`.
+    """Move the first dimension to the end.
+
+    So `[C, *S]` becomes `[*S, C]`, and `[C, L]` becomes `[1, L, C]`.
 
     >>> x = ValueType((3, 32, 30), "float32")
     >>> str(ChannelsLast(("x",), "y").infer(x))

@@ -229,7 +229,9 @@ def resnet20(
     activation: nn.Module | None = None,
     gradient_quantizer: nn.Module | None = None,
 ) -> ResNet:
-    """Return the 20-layer network for CIFAR: three stages of 16 to 64 channels, three blocks each.
+    """Return the 20-layer network for CIFAR.
+
+    It has three stages of 16 to 64 channels, three blocks each.
 
     Args:
         classes: number of outputs.

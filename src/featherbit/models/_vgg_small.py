@@ -13,7 +13,9 @@ from ._norm import NormKind
 
 
 class VggSmall(nn.Sequential):
-    """Six convolutions and one linear layer; the first and the last have 8-bit weights.
+    """Six convolutions and one linear layer.
+
+    The first and the last have 8-bit weights.
 
     Order as in `ConvNet`: convolution, [2 x 2 max pooling], batch norm, activation.
 

@@ -146,7 +146,7 @@ def _call(node: fx.Node, values: Mapping[fx.Node, Tensor]) -> Tensor:
 
 
 def as_captured(node: fx.Node, x: Tensor) -> Tensor:
-    """Return the input of a batch norm with gaps in memory if the captured one has them.
+    """Return the input of a batch norm with the captured one's gaps in memory.
 
     torch then rounds otherwise: the product and the sum each by itself, where it else rounds once.
     """

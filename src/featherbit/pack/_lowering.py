@@ -260,7 +260,10 @@ class Lowering:
     def rearrange(
         self, node: fx.Node, source: str, output: str, shape: tuple[int, ...], order: NDArray[np.int64]
     ) -> Rearrange:
-        """Return the op that takes elements of a value; of what it was rearranged from, if it was."""
+        """Return the op that takes elements of a value.
+
+        It takes them from where they were before, if the value was rearranged already.
+        """
         before = next(op for op in self.ops if op.output == source)
         if isinstance(before, Rearrange):
             source, order = before.inputs[0], before.order[order].astype(np.int64)

@@ -41,7 +41,7 @@ def _max_pool_real(state: Lowering, node: fx.Node, value: Codes | Real) -> Real:
 
 
 def write_max_pool(state: Lowering, node: fx.Node, value: Any, name: str) -> Any:
-    """Write the max pooling of a node, of a value before it, and return what it stands for."""
+    """Write the max pooling of a node over a value; return what it stands for."""
     value = state.as_image(value)
     state.write(MaxPool2d((value.name,), name, state.path(node), **window(state, node)))
     return state.remember(replace(value, name=name, node=node, order=channels_last(shape_of(node)), **_own(value)))

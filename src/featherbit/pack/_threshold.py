@@ -99,12 +99,18 @@ class _Search:
         return (codes >= self.level) ^ self.falls
 
     def against(self, steps: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether the codes' steps `[R, N]` go down in a channel that rises, or up in one that falls."""
+        """Whether steps `[R, N]` of the codes go against their channel's direction.
+
+        That is down in a channel that rises, or up in one that falls.
+        """
         wrong: NDArray[np.bool_] = ((steps < 0) ^ self.falls) & (steps != 0)
         return wrong
 
     def bisect(self) -> NDArray[np.int64]:
-        """Return the least place in `sums` that has passed, `[L, N]`; the last where none has."""
+        """Return the least place in `sums` that has passed, `[L, N]`.
+
+        It is the last where none has.
+        """
         low = np.zeros((len(self.level), len(self.falls)), dtype=np.int64)
         high = np.full_like(low, len(self.sums) - 1)
         while (low < high).any():

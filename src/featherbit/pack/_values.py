@@ -118,7 +118,10 @@ class Derived:
 
     @property
     def skip(self) -> dict[fx.Node, fx.Node]:
-        """The nodes that do not change the function of one channel, with the node before each."""
+        """The nodes that do not change the function of one channel.
+
+        Each comes with the node before it.
+        """
         skipped = () if self.by_place else (*self.moves, *self.pools)
         return {node: origin(node) for node in skipped}
 
@@ -142,7 +145,10 @@ Value = Constant | Real | Codes | Derived | Padded | None
 
 
 def origin(node: fx.Node) -> fx.Node:
-    """Return the tensor that a node takes elements of; parts of a split come from what was split."""
+    """Return the tensor that a node takes elements of.
+
+    Parts of a split come from what was split.
+    """
     before = node.all_input_nodes[0]
     return before.all_input_nodes[0] if node.target is operator.getitem else before
 

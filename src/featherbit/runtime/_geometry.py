@@ -68,7 +68,10 @@ def gather_tables(window: Window, source: Storage, output: tuple[int, int]) -> t
 
 
 def pool_windows(window: Window, source: Storage, output: tuple[int, int]) -> Table:
-    """Return the byte offset of each place of each window, -1 in the padding: int64 `[pixels, places]`."""
+    """Return the byte offset of each place of each window, -1 in the padding.
+
+    The table is int64 `[pixels, places]`.
+    """
     taps = places(window, source.height, source.width, output)
     return np.where(taps.inside, source.offsets(taps.rows, taps.columns), -1)
 
@@ -76,7 +79,9 @@ def pool_windows(window: Window, source: Storage, output: tuple[int, int]) -> Ta
 def padding_classes(
     window: Window, height: int, width: int, output: tuple[int, int]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
-    """Return the sets of taps that lie in the padding, and which of them each output pixel has.
+    """Return the sets of taps that lie in the padding.
+
+    Also returned: which of them each output pixel has.
 
     Returns:
         uint8 `[classes, taps]`, 1 where the tap is padding, class 0 with none; and uint16 `[pixels]`.

@@ -40,7 +40,9 @@ class Group:
 
 
 def group_ops(graph: Graph, *, fuse: bool) -> tuple[Group, ...]:
-    """Return the steps of a graph, in an order in which every step finds what it reads.
+    """Return the steps of a graph.
+
+    Their order is one in which every step finds what it reads.
 
     Args:
         graph: what to run.

@@ -18,7 +18,9 @@ _CHANNELS = 4  # looked at together: pairs of 255 thresholds take 0.5 MB each
 
 
 def find_lines(thresholds: NDArray[np.int32], flips: NDArray[np.bool_], bound: int) -> Lines | None:
-    """Return multiplier and addend of each channel, or None where some channel has no line.
+    """Return multiplier and addend of each channel.
+
+    Where some channel has no line, there is none.
 
     Args:
         thresholds: int32 `[N, T]`, each row ascending.

@@ -61,7 +61,10 @@ def _head_needs(op: Op, products: Mapping[str, ProductPlan]) -> list[Need]:
 
 
 def choose_storage(graph: Graph, name: str, needs: Mapping[str, list[Need]]) -> Storage:
-    """Return the storage of a value that suits most of its readers; its memory is still to be assigned."""
+    """Return the storage of a value that suits most of its readers.
+
+    Its memory is still to be assigned.
+    """
     value = graph.types[name]
     wanted = needs.get(name, [])
     form = next((need.form for need in (*wanted, *_beyond(graph, name, needs)) if need.form), form_of(value))
@@ -69,7 +72,10 @@ def choose_storage(graph: Graph, name: str, needs: Mapping[str, list[Need]]) -> 
 
 
 def storage_in(graph: Graph, name: str, form: Form, needs: list[Need]) -> Storage:
-    """Return the storage of a value in one form, with the borders that its readers want."""
+    """Return the storage of a value in one form.
+
+    It has the borders that its readers want.
+    """
     bordered = [need for need in needs if need.form == form and need.border is not None]
     sides = [need.border for need in bordered if need.border is not None]
     border: Sides = tuple(max(side) for side in zip(*sides, strict=True)) if sides else NO_BORDER

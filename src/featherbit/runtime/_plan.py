@@ -163,7 +163,10 @@ class _Draft:
 
 
 def view(graph: Graph, name: str, storage: Storage) -> Storage:
-    """Return a storage as the value `name` sees it: its own, or that of the value it is an alias of."""
+    """Return a storage as the value `name` sees it.
+
+    That is its own, or that of the value it is an alias of.
+    """
     value = graph.types[name]
     if value.size == storage.height * storage.width * storage.channels and len(value.shape) != 3 and storage.height > 0:
         if storage.height == storage.width == 1:

@@ -30,7 +30,10 @@ _QUAD = 4
 
 @dataclass(frozen=True)
 class Rates:
-    """Products a second: of one pair of bits, and of one byte with one weight, in any one unit."""
+    """Products a second, of pairs of bits and of bytes with weights.
+
+    Both are in one unit, whichever.
+    """
 
     bits: float
     bytes: float
@@ -74,7 +77,10 @@ def product_cost(isa: str, channels: int, weight_planes: int, code_planes: int) 
 
 @cache
 def measured_rates(isa: str) -> Rates:
-    """Return the rates of an instruction set on this machine: from the cache file, else measured and kept there."""
+    """Return the rates of an instruction set on this machine.
+
+    They come from the cache file, or are measured and kept there.
+    """
     path = _cache_file()
     known = _read(path)
     if isa not in known:

@@ -68,13 +68,19 @@ class Storage:
 
     @property
     def is_dense(self) -> bool:
-        """The channels of all pixels follow each other without gaps, so a flattened value is the same bytes."""
+        """The channels of all pixels follow each other without gaps.
+
+        A flattened value is then the same bytes.
+        """
         element_bits = {"bits": 1, "planes": 1, "bytes": 8, "lanes": 32}[self.form]
         one_pixel = self.height == self.width == 1
         return self.border == NO_BORDER and (one_pixel or self.pixel_bytes * 8 == self.channels * element_bits)
 
     def offsets(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the byte offset of pixels; those of the border have coordinates below 0 and past the end."""
+        """Return the byte offset of pixels.
+
+        Those of the border have coordinates below 0 and past the end.
+        """
         stored: NDArray[np.int64] = (rows + self.border[0]) * self.stored_width + columns + self.border[1]
         return stored * self.pixel_bytes
 
@@ -84,7 +90,10 @@ class Storage:
         return self.offsets(rows, columns)
 
     def locations(self) -> NDArray[np.int64]:
-        """Return the place of every element, int64 `[H * W * C]`: bits for bits and planes, else bytes."""
+        """Return the place of every element, int64 `[H * W * C]`.
+
+        It counts bits for bits and planes, else bytes.
+        """
         step, unit = {"bits": (1, 8), "planes": (1, 8), "bytes": (1, 1), "lanes": (4, 1)}[self.form]
         return (self.pixels()[:, None] * unit + np.arange(self.channels) * step).reshape(-1)
 

@@ -14,7 +14,9 @@ from ._data_settings import AugmentationSettings
 
 
 class Augment(nn.Module):
-    """Change a batch of uint8 images as the settings say; the pixels stay whole numbers.
+    """Change a batch of uint8 images as the settings say.
+
+    The pixels stay whole numbers.
 
     Args:
         settings: which changes.

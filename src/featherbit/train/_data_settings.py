@@ -116,6 +116,4 @@ class AugmentationSettings(Settings):
     """What is done to the images of a training batch, at random; see `train.augment`."""
 
     flip: bool = False  # left and right, every second image
-    crop_padding: Annotated[int, Field(ge=0)] = (
-        0  # zeros around an image, from which its size is cut out again
-    )
+    crop_padding: Annotated[int, Field(ge=0)] = 0  # zeros around an image, from which its size is cut out again

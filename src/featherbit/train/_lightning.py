@@ -117,7 +117,9 @@ class Classifier(pl.LightningModule):
         self.log("validation_accuracy", torch.tensor(accuracy, dtype=torch.float64), prog_bar=True)
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's mean loss, and its accuracy in percent, with dropout and augmentation on.
+        """Log the epoch's mean loss, and its accuracy in percent.
+
+        Dropout and augmentation are on.
 
         Raises:
             FeatherbitError: the loss is not finite, so the weights are lost; the last checkpoint is from before.

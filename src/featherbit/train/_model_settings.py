@@ -83,7 +83,10 @@ class MlpSettings(LowBitSettings):
 
 
 class ConvNetSettings(LowBitSettings):
-    """The paper's convolutional network `models.ConvNet`, at any width and number of bits."""
+    """The paper's convolutional network `models.ConvNet`.
+
+    It has any width and number of bits.
+    """
 
     kind: Literal["convnet"]
     channels: tuple[Count, ...] = Field((128, 256, 512), min_length=1)

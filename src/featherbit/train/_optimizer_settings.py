@@ -20,7 +20,10 @@ class _OptimizerSettings(Settings):
     clip: Positive = 1.0  # latent weights stay in their quantizer's range, [-1, 1] for one bit, times this
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
-        """Return an optimizer of a model's parameters, which clips latent weights after each step."""
+        """Return an optimizer of a model's parameters.
+
+        It clips latent weights after each step.
+        """
         optimizer = self._make(parameter_groups(model, self.learning_rate, scale=self.scale_learning_rate))
         clip_latent_weights(optimizer, model, self.clip)
         return optimizer
