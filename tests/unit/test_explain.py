@@ -10,7 +10,7 @@ import pytest
 from featherbit import ir
 from featherbit.bits import pack_sign, pack_weight
 from featherbit.errors import KernelError
-from featherbit.runtime import LayerRow, explain
+from featherbit.runtime import LayerRow, _rates, explain
 from strategies_ir import every_op, linear
 
 RNG = np.random.default_rng(4)
@@ -43,6 +43,12 @@ def residual(multiplier: list[float]) -> ir.Graph:
         ir.PRelu(("added",), "active", slope=slope), ir.Clamp(("active",), "bounded", low=-1.0, high=1.0),
     ]  # fmt: skip
     return ir.Graph(tuple(ops), "bounded")
+
+
+@pytest.fixture(autouse=True)
+def rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Choose kernels by rates that do not depend on the machine."""
+    monkeypatch.setattr(_rates, "measured_rates", lambda isa: _rates.Rates(bits=5.0, bytes=1.0))
 
 
 def test_a_linear_layer_is_explained_in_full() -> None:
