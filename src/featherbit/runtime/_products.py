@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bits import BitFormat, WeightEncoding, pack_weight
+from ..bits import BitFormat, WeightEncoding, pack_sign
 from ..errors import GraphError
 from ..ir import Conv2d, Graph, Product, ValueType, Window
 from ._rates import product_cost
 from ._storage import Form
 
 _WORD_BITS, _QUAD = 64, 4
+_INT8_BITS = 8
 _INT8_SIGN_BITS = 7  # sums of signs of 8 bits reach 255, past int8
 CHOICES = ("planes", "bytes")
 _ONE_TAP = Window((1, 1), (1, 1), (1, 1), (0, 0, 0, 0))
@@ -89,7 +90,8 @@ def _plan(op: Product, value: ValueType, isa: str, wish: str | None) -> ProductP
     if dense and value.is_sign:
         return _refuse_wish(op, wish, _make(op, "dense", "bits", "signs by signs"))
     channels = (conv.in_channels if conv else op.row_length) // groups
-    if groups > 1 and channels % (_WORD_BITS if value.is_sign else _QUAD) != 0:
+    aligned = channels % (_WORD_BITS if value.is_sign else _QUAD) == 0
+    if groups > 1 and not (aligned and (_has_planes(groups, channels) or _has_bytes(op))):
         return _refuse_wish(op, wish, _expand(op, value))
     kernel, reason = _cheaper(op, value, isa, channels, groups) if wish is None else (wish, "as asked for")
     if wish == "planes" and not _has_planes(groups, channels):
@@ -147,8 +149,7 @@ def _expand(op: Product, value: ValueType) -> ProductPlan:
     """
     assert isinstance(op, Conv2d)
     bits = op.weight_bits + (op.weight_encoding == "sign")
-    if bits > 8:
-        raise GraphError(f"{op.label}: groups of channels that fill no words need weights of at most 8 bits")
+    in_planes = value.is_sign or bits > _INT8_BITS
     taps, channels, n = op.kernel[0] * op.kernel[1], op.in_channels // op.groups, op.out_features
     narrow = op.integer_weight().reshape(n, taps, channels)
     wide = np.zeros((n, taps, op.in_channels), dtype=np.int32)
@@ -157,12 +158,17 @@ def _expand(op: Product, value: ValueType) -> ProductPlan:
         wide[index, :, first : first + channels] = narrow[index]
     return _make(
         op,
-        "planes" if value.is_sign else "bytes",
-        "bits" if value.is_sign else "bytes",
+        "planes" if in_planes else "bytes",
+        "bits" if value.is_sign else "planes" if in_planes else "bytes",
         f"{op.groups} groups of {channels} channels, widened with zeros",
-        weight=pack_weight(wide.reshape(n, -1), bits, "twos_complement"),
+        weight=_pack_planes(wide.reshape(n, -1), bits),
         weight_bits=bits,
         encoding="twos_complement",
         channels=op.in_channels,
         groups=1,
     )
+
+
+def _pack_planes(weight: NDArray[np.int32], bits: int) -> NDArray[np.uint64]:
+    """Pack integers in two's complement, plane by plane; a sum of 8 signs takes 9 bits, more than a file holds."""
+    return np.concatenate([pack_sign(np.where((weight >> plane) & 1, 1, -1)) for plane in range(bits)])
