@@ -63,7 +63,7 @@ def test_every_value_of_a_random_network_is_the_references(graph: Graph, batch: 
     x = batch_for(graph, batch, seed)
     expected = reference.run(graph, x)
     for isa in available_isas():
-        assert_session_is_exact(Session(graph, isa, threads=threads), x, expected)
+        assert_session_is_exact(Session(graph, isa=isa, threads=threads), x, expected)
 
 
 @given(planned_graphs(most_ops=4), BATCHES, THREADS, SEEDS, st.sampled_from(["planes", "bytes"]))
@@ -73,7 +73,7 @@ def test_forced_kernels_compute_the_same(graph: Graph, batch: int, threads: int,
     expected = reference.run(graph, x)
     kernels = kernels_of(graph, wish)
     for isa in available_isas():
-        assert_session_is_exact(Session(graph, isa, threads=threads, kernels=kernels), x, expected)
+        assert_session_is_exact(Session(graph, isa=isa, threads=threads, kernels=kernels), x, expected)
 
 
 @pytest.mark.parametrize("isa", available_isas())
