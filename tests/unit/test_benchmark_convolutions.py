@@ -143,7 +143,6 @@ def test_a_contest_has_every_peer_and_says_why_one_is_missing() -> None:
         "onnxruntime float32",
         "onnxruntime int8",
         "larq-compute-engine",
-        "larq-compute-engine fastest",
     ]
     assert notes["larq-compute-engine"] == "it has weights and activations of 1 bit alone"
     assert "per channel" in notes["onnxruntime int8"]

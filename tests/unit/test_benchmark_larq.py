@@ -52,10 +52,10 @@ def test_its_own_clock_counts_in_a_comparison() -> None:
     ],
 )
 def test_a_worker_that_fails_makes_a_missing_peer(batch: int, reason: str) -> None:
-    for peer in peers(batch):
-        assert peer.call is None
-        assert reason in peer.note
-        assert "make lce" in peer.note
+    (peer,) = peers(batch)
+    assert peer.call is None
+    assert reason in peer.note
+    assert "make lce" in peer.note
 
 
 def test_a_worker_that_does_not_answer_is_given_up() -> None:
@@ -75,13 +75,14 @@ def test_a_closed_worker_has_ended() -> None:
 
 def test_no_environment_is_a_missing_peer_that_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(_larq.PYTHON_VARIABLE, raising=False)
-    for peer in _larq.peers(BLUEPRINT, 1, 1):
-        assert (peer.call, "make lce" in peer.note) == (None, True)
+    (peer,) = _larq.peers(BLUEPRINT, 1, 1)
+    assert (peer.name, peer.call) == ("larq-compute-engine", None)
+    assert "make lce" in peer.note
 
 
 def test_the_environment_can_come_from_the_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(_larq.PYTHON_VARIABLE, str(tmp_path / "nowhere" / "python"))
-    (peer, _) = _larq.peers(BLUEPRINT, 1, 1)
+    (peer,) = _larq.peers(BLUEPRINT, 1, 1)
     assert "cannot start" in peer.note
     monkeypatch.setenv(_larq.PYTHON_VARIABLE, sys.executable)
     (peer, _) = _larq.peers(BLUEPRINT, 1, 1, worker=FAKE)
@@ -102,6 +103,6 @@ def test_a_python_without_larq_is_a_missing_peer_that_names_the_module(tmp_path:
     hidden = tmp_path / "python"
     hidden.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "$@"\n', encoding="utf-8")  # no packages at all
     hidden.chmod(0o755)
-    (peer, _) = _larq.peers(BLUEPRINT, 1, 1, hidden)
+    (peer,) = _larq.peers(BLUEPRINT, 1, 1, hidden)
     assert peer.call is None
     assert "No module named" in peer.note

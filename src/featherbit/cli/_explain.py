@@ -35,7 +35,10 @@ def layer_table(title: str, layers: Sequence[LayerRow]) -> Table:
         for row in layers
     ]
     columns = ["layer", "op", "formats", "shape", ">multiply-adds", ">bytes", ">as float32", "kernel", "kept as", "why"]
-    return table(title, columns, [*rows, ("total", "", "", "", *_counts(layers), "", "", "")])
+    made = table(title, columns, [*rows, ("total", "", "", "", *_counts(layers), "", "", "")])
+    for column in made.columns[:-1]:
+        column.no_wrap = True  # a layer stays one line; only the reason may take more
+    return made
 
 
 def _counts(layers: Sequence[LayerRow]) -> tuple[str, str, str]:
