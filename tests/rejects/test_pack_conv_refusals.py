@@ -117,11 +117,6 @@ _REFUSED: dict[str, Case] = {
         "1",
         "an average over 9 places is rounded",
     ),
-    "a function that rises and falls": (
-        lambda: sums(nn.PReLU(4), LinearQuant(2)),
-        "4",
-        "cannot be a threshold: channel . changes more than once",
-    ),
     "a product of two values": (
         lambda: written(lambda m, x: m.s(m.a(m.s(x)) * m.b(m.s(x)))),
         "mul",

@@ -253,6 +253,12 @@ def test_a_residual_sum_of_real_numbers_says_why() -> None:
     assert add.reason == "batch_norm makes real numbers of the sum 4.body.0"
 
 
+def test_a_negative_slope_before_a_quantizer_is_computed_in_float() -> None:
+    slopes = Written(lambda m, x: nn.functional.prelu(x, torch.full((4,), -0.5)))
+    graph = assert_packs(nn.Sequential(FixedPointInput(8), conv(), nn.BatchNorm2d(4), slopes, LinearQuant(2)), PIXELS)
+    assert {Affine, PRelu, QuantizeLinear} <= set(kinds(graph))
+
+
 def test_codes_beside_a_sum_are_joined_or_computed_in_float() -> None:
     block = Written(lambda m, x: torch.cat([x, m.q(m.c(x))], 1), q=Sign(), c=conv(4))
     assert Concat in kinds(assert_packs(nn.Sequential(*first(), block, conv(8, 2)), PIXELS))

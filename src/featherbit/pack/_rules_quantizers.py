@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import torch
 from torch import fx
 
 from ..errors import PackError
@@ -31,10 +32,27 @@ def _quantize(state: Lowering, node: fx.Node, inputs: tuple[Value, ...]) -> Valu
         try:
             return fold(state, node, derived, grid)
         except NotMonotonicError as error:
-            reason = f"what stands between the product and the quantizer cannot be a threshold: {error}"
-            raise state.refuse(node, reason) from error
+            return _without_thresholds(state, node, derived, grid, error)
     same = _unchanged(state, node, value)
     return same if same is not None else _quantize_real(state, node, state.as_real(value, node), grid)
+
+
+def _without_thresholds(state: Lowering, node: fx.Node, value: Derived, grid: Grid, error: NotMonotonicError) -> Codes:
+    """Quantize real numbers where a learned slope is negative; refuse what else has no thresholds.
+
+    Raises:
+        PackError: no threshold, and no slope to blame.
+    """
+    if not _passes_prelu(value.node, value.source.node):
+        reason = f"what stands between the product and the quantizer cannot be a threshold: {error}"
+        raise state.refuse(node, reason) from error
+    return _quantize_real(state, node, state.as_real(value, node), grid)
+
+
+def _passes_prelu(node: fx.Node, source: fx.Node) -> bool:
+    if node is source:
+        return False
+    return node.target is torch.ops.aten.prelu.default or any(_passes_prelu(n, source) for n in node.all_input_nodes)
 
 
 def _check_grid(state: Lowering, node: fx.Node, grid: Grid) -> None:

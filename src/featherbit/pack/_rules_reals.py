@@ -36,7 +36,10 @@ def _constant(state: Lowering, node: fx.Node, which: int) -> Tensor:
     argument: Any = node.args[which]
     if not isinstance(argument, fx.Node):
         return torch.tensor(float(argument))
-    return state.constants()[argument]
+    constants = state.constants()
+    if argument not in constants:
+        raise state.refuse(node, f"{node.target} joins a value with itself; only constants can be folded")
+    return constants[argument]
 
 
 def _affine(
