@@ -1,10 +1,15 @@
 """Runs with shift-based norm and optimizer, quantized gradients, logarithmic weights and a widened second stage."""
 
+import numpy as np
 import pytest
 import torch
 
 from featherbit import recipes
+from featherbit.data import digits
 from featherbit.errors import InputError
+from featherbit.ir import reference
+from featherbit.pack import pack
+from featherbit.runtime import Session
 from featherbit.train import fit, load_model
 from featherbit.train._lightning import Classifier
 from featherbit.train._run_folder import checkpoint_path, read_checkpoint
@@ -82,3 +87,13 @@ def test_a_loaded_network_computes_what_was_evaluated(run):
     assert torch.equal(model(x), model(x))
     weights = model.linear2.quantized_weight.abs().unique()
     assert set(weights.tolist()) <= {0.0, *(2.0**-e for e in range(7))}
+
+
+def test_it_packs_and_runs_bit_exactly(run):
+    model = load_model(run[0])
+    x = digits().test.images
+    with torch.no_grad():
+        expected = model(x).numpy()
+    graph = pack(model, x)
+    assert np.array_equal(Session(graph).run(x.numpy()), expected)
+    assert np.array_equal(reference.run(graph, x.numpy())[graph.output], expected)
