@@ -228,6 +228,12 @@ def test_nan_wins_a_pool_is_code_0_and_survives_what_is_real() -> None:
         assert np.isnan(reference.RULES[type(op)](op, x)).ravel().tolist() == [False, True, False, False]
 
 
+def test_the_first_of_two_zeros_wins_a_pool() -> None:
+    x = np.array([0.0, -0.0, -0.0, 0.0], dtype=np.float32).reshape(1, 1, 4, 1)
+    pool = MaxPool2d(("x",), "y", kernel=(1, 2), stride=(1, 2))
+    assert np.signbit(reference.RULES[MaxPool2d](pool, x)).ravel().tolist() == [False, True]
+
+
 def test_adding_minus_zero_keeps_the_sign_of_a_zero() -> None:
     x = np.array([0.0, -0.0], dtype=np.float32).reshape(2, 1)
     op = Affine(("x",), "y", multiplier=ONES[:1], addend=-0.0 * ONES[:1], fused=False)
