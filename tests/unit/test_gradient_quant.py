@@ -51,7 +51,8 @@ def test_an_exact_scale_is_the_largest_magnitude(per):
 
 def test_six_logarithmic_bits_are_the_default():
     quantizer = GradientQuant()
-    assert (quantizer.quantizer.bits, quantizer.per, quantizer.exact) == (6, "tensor", False)
+    assert (quantizer.quantizer.bits, quantizer.quantizer.underflow) == (6, "zero")
+    assert (quantizer.per, quantizer.exact) == ("tensor", False)
     assert set(quantizer(torch.randn(50)).abs().log2().frac().tolist()) == {0.0}
 
 

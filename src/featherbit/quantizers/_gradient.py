@@ -3,6 +3,10 @@
 Gradients are far smaller than 1 and shrink while training, so a quantizer with a fixed range needs a scale found anew
 each time. The scale is a power of two by default: dividing by it is exact, the result of a few bits stays exact in
 bfloat16, and hardware needs a shift only.
+
+Most gradients are far below the largest, so what becomes of those below a logarithmic quantizer's smallest number
+decides: raised to it, as the printed formula has it, they drown the rest at 2 to 4 bits; taken as zero they do no harm
+from 4 bits on; taken at random as zero or that number (`underflow="stochastic"`) none from 3 bits on.
 """
 
 from __future__ import annotations
@@ -27,7 +31,8 @@ class GradientQuant(nn.Module):
     Backward: none; gradients of gradients are not supported.
 
     Args:
-        quantizer: for numbers in [-1, 1]; by default `LogQuant(6)`, 31 powers of two and zero.
+        quantizer: for numbers in [-1, 1]; by default `LogQuant(6, underflow="zero")`, 31 powers
+            of two and zero.
         per: `"tensor"`: one scale; `"sample"`: one for each index of the first dimension.
         exact: whether `s` is the largest magnitude itself rather than a power of two.
 
@@ -45,7 +50,7 @@ class GradientQuant(nn.Module):
         super().__init__()
         if per not in ("tensor", "sample"):
             raise InputError(f"per must be 'tensor' or 'sample', got {per!r}")
-        self.quantizer = LogQuant(6) if quantizer is None else quantizer
+        self.quantizer = LogQuant(6, underflow="zero") if quantizer is None else quantizer
         self.per = per
         self.exact = exact
 

@@ -116,7 +116,7 @@ def make_gradient_quantizer(
 
     Args:
         bits: 2 to 8; `None` leaves gradients in float.
-        kind: `"log"`: `LogQuant`; `"linear"`: `LinearQuant`.
+        kind: `"log"`: `LogQuant` whose smallest magnitudes become zero; `"linear"`: `LinearQuant`.
         scale: per `"tensor"` or per `"sample"`.
         rounding: `"nearest"`, or `"stochastic"`, which is unbiased.
     """
@@ -124,5 +124,5 @@ def make_gradient_quantizer(
         return None
     if kind == "linear":
         return GradientQuant(LinearQuant(bits, rounding=rounding), per=scale)
-    underflow: Underflow = "stochastic" if rounding == "stochastic" else "smallest"
+    underflow: Underflow = "stochastic" if rounding == "stochastic" else "zero"
     return GradientQuant(LogQuant(bits, rounding=rounding, underflow=underflow), per=scale)
