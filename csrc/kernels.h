@@ -70,7 +70,9 @@ enum class BitOp { exclusive_or, conjunction };
 // entry for each column, padded to whole groups.
 enum class TileOpKind {
     correct,       // int: x += integers[row_class[row]][column] where the class is not 0
-    max_rows,      // int: windows of `high` x `low` in rows of `width` pixels become their maximum; fewer rows follow
+    max_rows,      // int: windows of `high` x `low` pixels become their maximum; fewer rows follow. An image row is `width`
+                   // pixels; windows begin every `count` pixels, the first `shift` pixels before the row, and there are
+                   // `across` of them; places outside the row are left out. Windows of several rows tile the image.
     affine,        // int to float: x = float(x) * reals[column] + more_reals[column], rounded once (fused) or twice
     affine_real,   // float to float: the same
     add,           // int: x = x * low + other * high + shift
@@ -103,7 +105,7 @@ struct TileOp {
     const std::uint64_t* flip_bits = nullptr;   // the same as bits
     std::int32_t low = 0, high = 0, shift = 0;
     float real_low = 0.0F, real_high = 0.0F;
-    std::int64_t count = 0, width = 0;
+    std::int64_t count = 0, width = 0, across = 0;
     std::int64_t plane_bytes = 0;
     std::int64_t pixel_bytes = 0;               // store_bytes: of a row, its padding included
     int memory = 0;                             // which of Tile::memory is read or written

@@ -175,10 +175,13 @@ class StepBuilder {
         step_->produce(std::move(product));
         if (!corrections.empty()) step_->correct(corrections.data(), padding.classes(taps), padding.row_class);
     }
-    void max_rows(std::int64_t height, std::int64_t width, std::int64_t row_pixels) {
-        require(height >= 1 && width >= 1 && row_pixels % width == 0 && rows_ % (height * row_pixels) == 0,
-                "windows must cover the image");
-        step_->max_rows(height, width, row_pixels);
+    void max_rows(std::int64_t height, std::int64_t width, std::int64_t row_pixels, std::int64_t stride,
+                  std::int64_t before, std::int64_t across) {
+        require(height >= 1 && stride >= 1 && before >= 0 && before < stride && across >= 1 && row_pixels >= 1 &&
+                    rows_ % (height * row_pixels) == 0 && (across - 1) * stride - before < row_pixels &&
+                    across <= row_pixels && (height == 1 || (stride == width && row_pixels == across * width)),
+                "each window must see the image");
+        step_->max_rows(height, width, row_pixels, stride, before, across);
     }
     void affine(In<float, 1> multiplier, In<float, 1> addend, bool fused, bool from_integers) {
         require(rows(multiplier) == n_ && rows(addend) == n_, "multiplier and addend have a wrong length");

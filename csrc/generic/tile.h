@@ -32,27 +32,27 @@ inline void max_of_four(const std::int32_t* from, std::int64_t right, std::int64
     }
 }
 
-// Windows lie side by side; rows of a strip of windows follow each other, so a maximum is written before what is read next.
+// Windows of a strip of rows follow each other, so a maximum is written before, or where, what is read next.
 inline void max_rows(const TileOp& op, Tile& tile) {
-    const std::int64_t across = op.width / op.low, window = std::int64_t{op.low} * op.high, m = tile.m / window;
+    const std::int64_t strip = op.high * op.width, m = tile.m / strip * op.across, stride = tile.block.stride;
     for (std::int64_t out = 0; out < m; ++out) {
-        const std::int64_t corner = out / across * op.high * op.width + out % across * op.low;
-        std::int32_t* to = tile.block.at + out * tile.block.stride;
+        const std::int64_t row = out / op.across * strip, left = out % op.across * op.count - op.shift;
+        const std::int64_t begin = left < 0 ? 0 : left, end = left + op.low < op.width ? left + op.low : op.width;
+        const std::int32_t* corner = tile.block.at + (row + begin) * stride;
+        std::int32_t* to = tile.block.at + out * stride;
         if (op.low == 2 && op.high == 2) {
-            max_of_four(tile.block.at + corner * tile.block.stride, tile.block.stride, op.width * tile.block.stride, tile.n, to);
+            max_of_four(corner, stride, op.width * stride, tile.n, to);
             continue;
         }
         for (std::int64_t i = 0; i < tile.n; i += kGroup) {
-            const std::int32_t* from = tile.block.at + corner * tile.block.stride + i;
-            Ints most = load_lanes<Ints>(from);
-            for (std::int64_t k = 1; k < window; ++k) {
-                const Ints x = load_lanes<Ints>(from + (k / op.low * op.width + k % op.low) * tile.block.stride);
-                most = larger(most, x);
-            }
+            Ints most = load_lanes<Ints>(corner + i);
+            for (std::int64_t y = 0; y < op.high; ++y)
+                for (std::int64_t x = 0; x < end - begin; ++x)
+                    most = larger(most, load_lanes<Ints>(corner + (y * op.width + x) * stride + i));
             store_lanes(to + i, most);
         }
     }
-    tile.first /= window;
+    tile.first = tile.first / strip * op.across;
     tile.m = m;
 }
 

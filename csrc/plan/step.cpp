@@ -61,11 +61,15 @@ void Step::correct(const std::int32_t* corrections, std::int64_t classes, std::v
     op.row_class = arrays_.row_class.data();
 }
 
-void Step::max_rows(std::int64_t height, std::int64_t width, std::int64_t row_pixels) {
+void Step::max_rows(std::int64_t height, std::int64_t width, std::int64_t row_pixels, std::int64_t stride,
+                    std::int64_t before, std::int64_t across) {
     TileOp& op = append(TileOpKind::max_rows);
     op.high = static_cast<std::int32_t>(height);
     op.low = static_cast<std::int32_t>(width);
     op.width = row_pixels;
+    op.count = stride;
+    op.shift = static_cast<std::int32_t>(before);
+    op.across = across;
     unit_ = height * row_pixels;
 }
 

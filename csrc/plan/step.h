@@ -34,7 +34,9 @@ class Step {
 
     // Parameters are copied, and padded to whole groups of columns.
     void correct(const std::int32_t* corrections, std::int64_t classes, std::vector<std::uint16_t> row_class);
-    void max_rows(std::int64_t height, std::int64_t width, std::int64_t row_pixels);
+    // See TileOpKind::max_rows: windows of height x width, `stride` pixels apart, the first `before` the row.
+    void max_rows(std::int64_t height, std::int64_t width, std::int64_t row_pixels, std::int64_t stride,
+                  std::int64_t before, std::int64_t across);
     void affine(const float* multiplier, const float* addend, bool fused, bool from_integers);
     void add(int memory, std::vector<std::int64_t> rows, std::int32_t mine, std::int32_t other, std::int32_t shift);
     void add_real(int memory, std::vector<std::int64_t> rows);

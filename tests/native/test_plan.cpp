@@ -253,7 +253,7 @@ void check_borders(Tally& tally, const KernelTable* table, int threads) {
     }
     Steps steps = one(std::make_unique<Step>(table, kSide * kSide, kChannels));
     steps[0]->produce(std::make_unique<Load>(Source{kInput, Form::bytes}, pixels));
-    steps[0]->max_rows(2, 2, kSide);
+    steps[0]->max_rows(2, 2, kSide, 2, 0, kSide / 2);
     steps[0]->store(Form::planes, kOutput, pooled, kPlanes, plane_bytes, kWords * 8, 0);
     steps[0]->border(border);
     const Plan plan(std::move(steps), {kSide * kSide * kChannels, row_bytes});

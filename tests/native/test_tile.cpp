@@ -486,6 +486,8 @@ void check_pools(Tally& tally) {
                 pool.high = p.high;
                 pool.low = p.low;
                 pool.width = p.width;
+                pool.count = p.low;
+                pool.across = p.width / p.low;
                 c.add_map(TileOpKind::add, random);
                 c.add_store(TileOpKind::store_lanes, 1, random);
                 c.thresholds(c.append(TileOpKind::count), 3, random);

@@ -299,7 +299,8 @@ def _add_real(emitter: _Emitter, op: Op, waiting: list[Storage]) -> None:
 
 
 def _max_rows(emitter: _Emitter, op: Any, _: list[Storage]) -> None:
-    emitter.step.max_rows(op.kernel[0], op.kernel[1], emitter.width)
+    across = emitter.graph.types[op.output].shape[1]
+    emitter.step.max_rows(op.kernel[0], op.kernel[1], emitter.width, op.stride[1], op.padding[1], across)
 
 
 _PRODUCE: dict[type[Op], Callable[[_Emitter, Op], None]] = {

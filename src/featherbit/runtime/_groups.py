@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..ir import (
     Add,
@@ -85,10 +85,49 @@ def _can_follow(graph: Graph, op: Op, value: str, length: int, readers: list[Op]
         return False
     if isinstance(op, MaxPool2d):
         first = length == 1 and isinstance(graph.op_of(value), Product)
-        return first and len(readers) == 1 and value != graph.output and tiles(graph, op)
+        may = tiles(graph, op) or within_rows(graph, op)
+        return first and len(readers) == 1 and value != graph.output and may
     others = [name for name in op.inputs if name != value]
     twice = len(op.inputs) > 1 and len(others) != 1
     return isinstance(op, FOLLOWERS) and not twice and all(name in stored for name in others)
+
+
+def separate_pools(graph: Graph) -> Graph:
+    """Return the graph with overlapping pools of sums split into one along rows and one along columns.
+
+    The first runs with the product, so that fewer sums reach memory. Their values between have names of their own.
+    """
+    ops: list[Op] = []
+    for op in graph.ops:
+        if not isinstance(op, MaxPool2d) or not _separable(graph, op):
+            ops.append(op)
+            continue
+        top, left, bottom, right = op.padding
+        between = next(
+            name for n in range(len(graph.ops)) if (name := f"rows:{n}:{op.output}"[:200]) not in graph.types
+        )
+        along = replace(
+            op, output=between, kernel=(1, op.kernel[1]), stride=(1, op.stride[1]), padding=(0, left, 0, right)
+        )
+        down = replace(
+            op, inputs=(between,), kernel=(op.kernel[0], 1), stride=(op.stride[0], 1), padding=(top, 0, bottom, 0)
+        )
+        ops += [along, down]
+    return Graph(tuple(ops), graph.output)
+
+
+def _separable(graph: Graph, op: MaxPool2d) -> bool:
+    x = graph.types[op.inputs[0]]
+    readers = [reader for reader in graph.ops if op.inputs[0] in reader.inputs]
+    alone = len(readers) == 1 and op.inputs[0] != graph.output and isinstance(graph.op_of(op.inputs[0]), Product)
+    overlaps = min(op.kernel) > 1 and op.dilation == (1, 1) and op.padding[1] < op.stride[1] > 1
+    return alone and overlaps and x.element == "int32" and not tiles(graph, op)
+
+
+def within_rows(graph: Graph, op: MaxPool2d) -> bool:
+    """Return whether the windows of a pool lie in rows, each beginning past the one before."""
+    along = op.kernel[0] == op.stride[0] == 1 and op.padding[0] == op.padding[2] == 0 and op.dilation == (1, 1)
+    return along and op.padding[1] < op.stride[1] > 1 and graph.types[op.inputs[0]].element == "int32"
 
 
 def tiles(graph: Graph, op: MaxPool2d) -> bool:

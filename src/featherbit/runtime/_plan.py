@@ -15,7 +15,7 @@ from ..errors import GraphError
 from ..ir import Flatten, Graph, Op
 from ..kernels import _native
 from ._emit import emit
-from ._groups import Group, group_ops
+from ._groups import Group, group_ops, separate_pools
 from ._needs import Need, choose_storage, group_needs, storage_in
 from ._products import ProductPlan, plan_products
 from ._storage import Form, Storage, form_of, make_storage
@@ -78,6 +78,7 @@ def make_plan(graph: Graph, isa: str, *, kernels: Mapping[str, str] | None = Non
     """
     if graph.output == graph.input.output:
         raise GraphError("the graph's output is its input: there is nothing to run")
+    graph = separate_pools(graph)
     products = plan_products(graph, isa, kernels or {})
     draft = _Draft(graph, group_ops(graph, fuse=fuse), products)
     draft.write_steps()
