@@ -39,7 +39,7 @@ from featherbit.layers import FixedPointInput, QuantConv1d, QuantConv2d, QuantLi
 from featherbit.pack import pack
 from featherbit.pack._capture import capture
 from featherbit.pack._lower import lower
-from featherbit.pack._values import Derived
+from featherbit.pack._values import Codes, Derived
 from featherbit.quantizers import DorefaActivation, DorefaWeight, LinearQuant, Lsq, Sign, Ternary, UnsignedQuant
 from strategies_torch import Written, trained
 
@@ -284,6 +284,30 @@ def test_a_value_with_several_readers_is_computed_once() -> None:
     assert len({op.output for op in graph.ops}) == len(graph.ops)
 
 
+@pytest.mark.parametrize("weight_quantizer", [Sign(window=None), DorefaWeight(2), Ternary()])
+@pytest.mark.parametrize("pad_value", [0.0, 1.0])
+@pytest.mark.parametrize("activation", [Sign(), UnsignedQuant(1), LinearQuant(2)])
+def test_every_sum_that_occurs_is_among_those_that_can(
+    activation: nn.Module, pad_value: float, weight_quantizer: nn.Module
+) -> None:
+    if not isinstance(activation, Sign):
+        pad_value /= 2
+    layer = conv(3, 2, padding=2, weight_quantizer=weight_quantizer, pad_value=pad_value)
+    x = torch.cat([torch.zeros(1, 3, 4, 5), torch.ones(1, 3, 4, 5), -torch.ones(1, 3, 4, 5), torch.randn(20, 3, 4, 5)])
+    model = nn.Sequential(activation, layer).eval()
+    graph, state = lower(capture(model, x), x)
+    values = reference.run(graph, x.numpy())
+    for name, meaning in state.meaning.items():
+        if isinstance(meaning, Codes) and name in values:
+            found = np.unique(values[name]).tolist()
+            assert set(found) <= set(meaning.codes)
+
+
+def test_a_pooling_is_padded_at_the_right_sides() -> None:
+    for pool in (nn.MaxPool2d(3, 2, (1, 0)), nn.AvgPool2d((3, 2), 1, (1, 0))):
+        assert_packs(nn.Sequential(*first(), pool, conv(4, input_quantizer=LinearQuant(2))), PIXELS)
+
+
 def test_a_flattened_image_permutes_the_columns_of_the_next_layer() -> None:
     graph = assert_packs(nn.Sequential(*first(), *dense(120)), PIXELS, [*FIRST, *END])
     assert graph.types[graph.ops[4].output].shape == (120,)
@@ -302,6 +326,7 @@ def test_a_flattened_image_permutes_the_columns_of_the_next_layer() -> None:
 def test_a_permutation_costs_at_most_one_op(move: Any) -> None:
     graph = assert_packs(nn.Sequential(*first(), Written(lambda m, x: move(x)), conv(4, 2)), PIXELS)
     assert sum(kind in (Rearrange, Concat) for kind in kinds(graph)[:-1]) <= 3
+    assert_packs(nn.Sequential(*first(), conv(4), Written(lambda m, x: move(x)), LinearQuant(2), conv(4, 2)), PIXELS)
 
 
 def test_a_slice_is_a_rearrangement() -> None:
