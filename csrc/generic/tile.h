@@ -97,9 +97,9 @@ inline Ints count_by_line(const TileOp& op, Ints x, std::int64_t column) {
     const Reals rounded = round_even(y);
     Ints codes = __builtin_convertvector(rounded, Ints);
     const Reals off = y > rounded ? y - rounded : rounded - y;
-    alignas(64) std::int32_t near[kGroup];
-    store_lanes(near, -(off > 0.5F - kLineSlack));
-    for (unsigned left = positive<Simd>(near, kGroup); left != 0; left &= left - 1) {
+    alignas(64) float past[kGroup];  // how far past the slack; not negative: near a tie
+    store_lanes(past, off - (0.5F - kLineSlack));
+    for (unsigned left = Simd::not_negative(past); left != 0; left &= left - 1) {
         const int lane = __builtin_ctz(left);
         codes[lane] = settle(op, x[lane], column + lane, codes[lane]);
     }
@@ -183,25 +183,6 @@ inline void planes_by_threshold(const TileOp& op, const TileOp& to, const Tile& 
     }
 }
 
-// Bytes past the last column, up to whole quads, are of no account: their weights are zero.
-inline void store_bytes(const TileOp& op, const Tile& tile) {
-    for (std::int64_t row = 0; row < tile.m; ++row) {
-        const std::int32_t* from = tile.block.at + row * tile.block.stride;
-        char* to = tile.memory[op.memory] + op.rows[tile.first + row] + tile.column;
-        for (std::int64_t i = 0; i < tile.n; i += kGroup) {
-            const Bytes bytes = __builtin_convertvector(load_lanes<Ints>(from + i) + op.shift, Bytes);
-            const std::int64_t room = op.pixel_bytes - tile.column - i;
-            if (room >= kGroup) {
-                __builtin_memcpy(to + i, &bytes, kGroup);
-            } else if (room == 4) {
-                __builtin_memcpy(to + i, &bytes, 4);
-            } else {
-                __builtin_memcpy(to + i, &bytes, static_cast<unsigned long>(room));
-            }
-        }
-    }
-}
-
 // 16 lanes of a value in memory; where the columns end before (not Full), lanes past them are zero and not written.
 template <bool Full>
 inline Ints other_lanes(const char* from, std::int64_t count) {
@@ -217,14 +198,29 @@ inline void store_some_lanes(char* to, std::int64_t count, Ints x) {
     __builtin_memcpy(to, &x, static_cast<unsigned long>(count * 4));
 }
 
-inline bool is_map(TileOpKind kind) {
-    return kind != TileOpKind::correct && kind != TileOpKind::max_rows && kind != TileOpKind::store_bits &&
-           kind != TileOpKind::store_planes && kind != TileOpKind::store_bytes;
+// Bytes past the last column, up to whole quads, are of no account: their weights are zero.
+template <bool Full>
+inline void store_some_bytes(char* to, std::int64_t room, Ints x) {
+    const Bytes bytes = __builtin_convertvector(x, Bytes);
+    if (Full || room >= kGroup) {
+        __builtin_memcpy(to, &bytes, kGroup);
+    } else if (room == 4) {
+        __builtin_memcpy(to, &bytes, 4);
+    } else {
+        __builtin_memcpy(to, &bytes, static_cast<unsigned long>(room));
+    }
 }
 
-// Apply a chain of ops to 16 columns of `Rows` rows in registers: parameters are loaded once for all the rows.
+inline bool is_map(TileOpKind kind) {
+    return kind != TileOpKind::correct && kind != TileOpKind::max_rows && kind != TileOpKind::store_bits &&
+           kind != TileOpKind::store_planes;
+}
+
+// Apply a chain of ops to 16 columns of `Rows` rows in registers: parameters are loaded once for all the rows. The block
+// is written back (`keep`) only where an op outside the chain reads it.
 template <class Simd, int Rows, bool Full>
-inline void map_lanes(const TileOp* ops, std::int64_t count, const Tile& tile, std::int64_t row, std::int64_t i) {
+inline void map_lanes(const TileOp* ops, std::int64_t count, bool keep, const Tile& tile, std::int64_t row,
+                      std::int64_t i) {
     const std::int64_t column = tile.column + i, valid = tile.n - i;
     std::int32_t* at = tile.block.at + row * tile.block.stride + i;
     Ints x[Rows];
@@ -293,24 +289,29 @@ inline void map_lanes(const TileOp* ops, std::int64_t count, const Tile& tile, s
             case TileOpKind::store_lanes:
                 FEATHERBIT_UNROLL for (int r = 0; r < Rows; ++r) store_some_lanes<Full>(place(row + r), valid, x[r]);
                 break;
+            case TileOpKind::store_bytes:
+                FEATHERBIT_UNROLL for (int r = 0; r < Rows; ++r)
+                    store_some_bytes<Full>(tile.memory[op->memory] + op->rows[tile.first + row + r] + column,
+                                           op->pixel_bytes - column, x[r] + op->shift);
+                break;
             default: break;  // no map
         }
     }
-    FEATHERBIT_UNROLL for (int r = 0; r < Rows; ++r) store_lanes(at + r * tile.block.stride, x[r]);
+    if (keep) FEATHERBIT_UNROLL for (int r = 0; r < Rows; ++r) store_lanes(at + r * tile.block.stride, x[r]);
 }
 
 template <class Simd>
-void map_tile(const TileOp* ops, std::int64_t count, const Tile& tile) {
+void map_tile(const TileOp* ops, std::int64_t count, bool keep, const Tile& tile) {
     constexpr int kRows = Simd::kLanes == kGroup ? 8 : 4;
     const std::int64_t full = tile.n / kGroup * kGroup;
     std::int64_t row = 0;
     for (; row + kRows <= tile.m; row += kRows) {
-        for (std::int64_t i = 0; i < full; i += kGroup) map_lanes<Simd, kRows, true>(ops, count, tile, row, i);
-        if (full < tile.n) map_lanes<Simd, kRows, false>(ops, count, tile, row, full);
+        for (std::int64_t i = 0; i < full; i += kGroup) map_lanes<Simd, kRows, true>(ops, count, keep, tile, row, i);
+        if (full < tile.n) map_lanes<Simd, kRows, false>(ops, count, keep, tile, row, full);
     }
     for (; row < tile.m; ++row) {
-        for (std::int64_t i = 0; i < full; i += kGroup) map_lanes<Simd, 1, true>(ops, count, tile, row, i);
-        if (full < tile.n) map_lanes<Simd, 1, false>(ops, count, tile, row, full);
+        for (std::int64_t i = 0; i < full; i += kGroup) map_lanes<Simd, 1, true>(ops, count, keep, tile, row, i);
+        if (full < tile.n) map_lanes<Simd, 1, false>(ops, count, keep, tile, row, full);
     }
 }
 
@@ -321,7 +322,6 @@ inline void apply(const TileOp& op, Tile& tile) {
         case TileOpKind::max_rows: return max_rows(op, tile);
         case TileOpKind::store_bits: return store_bits<Simd>(op, tile);
         case TileOpKind::store_planes: return store_planes<Simd>(op, tile);
-        case TileOpKind::store_bytes: return store_bytes(op, tile);
         default: return;  // a map
     }
 }
@@ -353,7 +353,7 @@ void tile_ops(const TileOp* ops, std::int64_t count, const Tile& whole) {
             std::int64_t end = i;
             while (end < count && is_map(ops[end].kind) && !(end + 2 == count && ends_in_bits(ops[end], ops[end + 1]))) ++end;
             if (end > i) {
-                map_tile<Simd>(ops + i, end - i, tile);
+                map_tile<Simd>(ops + i, end - i, end < count, tile);
                 i = end;
             } else {
                 apply<Simd>(ops[i++], tile);

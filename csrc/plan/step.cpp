@@ -174,10 +174,13 @@ void Step::finish(std::int64_t tile_images, const std::vector<std::int64_t>& row
     stored_row_bytes_ = row_bytes[static_cast<std::size_t>(ops_[1].memory)];
 }
 
-void Step::write_borders(char* const* memory) const {
+void Step::write_borders(char* const* memory, const std::vector<std::int64_t>& row_bytes, std::int64_t images) const {
     for (const Border& border : borders_)
-        for (const BorderRun& run : border.runs)
-            std::memset(memory[border.memory] + run.begin, border.value, static_cast<std::size_t>(run.bytes));
+        for (std::int64_t image = 0; image < images; ++image) {
+            char* to = memory[border.memory] + image * row_bytes[static_cast<std::size_t>(border.memory)];
+            for (const BorderRun& run : border.runs)
+                std::memset(to + run.begin, border.value, static_cast<std::size_t>(run.bytes));
+        }
 }
 
 void Step::run_rows(char* const* memory, const Part& part, Scratch& scratch) const {
@@ -214,7 +217,7 @@ void Step::run(char* const* memory, const std::vector<std::int64_t>& row_bytes, 
                     column_range.end - column_range.begin};
     std::copy(memory, memory + row_bytes.size(), scratch.memory.begin());
     for (std::int64_t call = 0; call < calls; ++call) {
-        if (part == 0) write_borders(scratch.memory.data());
+        if (part == 0) write_borders(scratch.memory.data(), row_bytes, rows_ == 1 ? images : 1);
         if (mine.m > 0 && mine.n > 0) run_rows(scratch.memory.data(), mine, scratch);
         for (std::size_t i = 0; i < row_bytes.size(); ++i) scratch.memory[i] += row_bytes[i];
     }

@@ -83,7 +83,7 @@ class Step {
     const std::vector<std::int64_t>& keep(std::vector<std::int64_t> rows, int memory);
     TileOp& append(TileOpKind kind);
     void run_rows(char* const* memory, const Part& part, Scratch& scratch) const;
-    void write_borders(char* const* memory) const;
+    void write_borders(char* const* memory, const std::vector<std::int64_t>& row_bytes, std::int64_t images) const;
     bool straight_to_bits() const;
 
     const KernelTable* table_;
