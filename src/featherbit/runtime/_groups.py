@@ -93,9 +93,9 @@ def _can_follow(graph: Graph, op: Op, value: str, length: int, readers: list[Op]
 
 
 def separate_pools(graph: Graph) -> Graph:
-    """Return the graph with overlapping pools of sums split into one along rows and one along columns.
+    """Return the graph with overlapping pools of sums split in two.
 
-    The first runs with the product, so that fewer sums reach memory. Their values between have names of their own.
+    One is along rows, one along columns. The first runs with the product, so that fewer sums reach memory. Their values between have names of their own.
     """
     ops: list[Op] = []
     for op in graph.ops:
@@ -125,7 +125,7 @@ def _separable(graph: Graph, op: MaxPool2d) -> bool:
 
 
 def within_rows(graph: Graph, op: MaxPool2d) -> bool:
-    """Return whether the windows of a pool lie in rows, each beginning past the one before."""
+    """Return whether a pool's windows lie in rows, each past the one before."""
     along = op.kernel[0] == op.stride[0] == 1 and op.padding[0] == op.padding[2] == 0 and op.dilation == (1, 1)
     return along and op.padding[1] < op.stride[1] > 1 and graph.types[op.inputs[0]].element == "int32"
 
