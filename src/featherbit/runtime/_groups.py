@@ -95,7 +95,8 @@ def _can_follow(graph: Graph, op: Op, value: str, length: int, readers: list[Op]
 def separate_pools(graph: Graph) -> Graph:
     """Return the graph with overlapping pools of sums split in two.
 
-    One is along rows, one along columns. The first runs with the product, so that fewer sums reach memory. Their values between have names of their own.
+    One is along rows, one along columns. The first runs with the product, so that fewer sums reach memory. Their values
+    between have names of their own.
     """
     ops: list[Op] = []
     for op in graph.ops:
