@@ -22,7 +22,7 @@ def conv(source: str, output: str, channels: int, n: int, side: int, zero: int =
         in_channels=channels,
         kernel=(3, 3),
         padding=(side,) * 4,
-        zero_point=zero_point,
+        zero_point=zero,
     )
 
 
