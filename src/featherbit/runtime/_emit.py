@@ -16,8 +16,10 @@ from ..ir import (
     ChannelsLast,
     Clamp,
     Concat,
+    Conv2d,
     Flatten,
     Graph,
+    Linear,
     MaxPool2d,
     MultiThreshold,
     Op,
@@ -35,9 +37,17 @@ from ..kernels import _native
 from ._geometry import gather_tables, padding_classes, pool_windows
 from ._lines import find_lines
 from ._products import ProductPlan
-from ._storage import Form, Storage, make_storage
+from ._storage import Form, Storage, image_shape
 
 Place = tuple[str, Form]
+COPY = "!"
+"""Ends the name of a place that holds a copy of a value; no value's own name has such an end."""
+_KERNELS = {
+    "planes": (_native.Form.bits, 64, 8),
+    "bytes": (_native.Form.bytes, 4, 4),
+    "depthwise": (_native.Form.lanes, 1, 1),
+}
+"""Of each gathered product: the native kernel, and the channels and bytes of what it reads at once."""
 _FEW_THRESHOLDS = 3  # so many are counted faster than a line is followed
 
 
@@ -67,9 +77,8 @@ class _Emitter:
         self.reads = reads
         self.writes = writes
         self.products = products
-        head = graph.types[ops[0].output] if ops else None
         target = next(iter(writes.values()))
-        shape = _image(head) if head else (target.height, target.width, target.channels)
+        shape = image_shape(graph.types[ops[0].output]) if ops else (target.height, target.width, target.channels)
         self.height, self.width, self.channels = shape
         self.step = _native.Step(isa, self.height * self.width, self.channels)
 
@@ -109,12 +118,13 @@ def emit(
     targets = {place[0]: storage[place] for place in writes}
     emitter = _Emitter(graph, isa, ops, sources, targets, products)
     if not ops:
-        emitter.step.load(sources[0].native(), _reshaped(sources[0], next(iter(targets.values()))).pixels())
+        value = graph.types[writes[0][0].removesuffix(COPY)]
+        emitter.step.load(sources[0].native(), sources[0].seen_as(value).pixels())
         emitter.store(writes[0][0])
         return emitter.step
     waiting = sources[1:] if _starts_with_follower(ops[0]) else sources[:0]
     if _starts_with_follower(ops[0]):
-        emitter.step.load(sources[0].native(), _as_value(sources[0], graph.types[ops[0].inputs[0]]).pixels())
+        emitter.step.load(sources[0].native(), sources[0].seen_as(graph.types[ops[0].inputs[0]]).pixels())
         _FOLLOW[type(ops[0])](emitter, ops[0], waiting)
     else:
         _PRODUCE[type(ops[0])](emitter, ops[0])
@@ -132,73 +142,38 @@ def _starts_with_follower(op: Op) -> bool:
     return type(op) in _FOLLOW and type(op) not in _PRODUCE
 
 
-def _image(value: ValueType) -> tuple[int, int, int]:
-    height, width, channels = value.shape if len(value.shape) == 3 else (1, 1, value.size)
-    return height, width, channels
-
-
-def _as_value(storage: Storage, value: ValueType) -> Storage:
-    """Return a storage as an image of the value's own shape, where it is one in another shape without gaps."""
-    height, width, channels = _image(value)
-    if (storage.height, storage.width, storage.channels) == (height, width, channels):
-        return storage
-    seen = make_storage(storage.memory, value, storage.form, exact=True)
-    assert storage.is_dense, "a view has no gaps"
-    assert seen.image_bytes == storage.image_bytes, "a view has no gaps"
-    return seen
-
-
-def _reshaped(source: Storage, target: Storage) -> Storage:
-    if (source.height, source.width) == (target.height, target.width):
-        return source
-    element = "int32" if source.form == "lanes" else BitFormat(1, "sign") if source.sign else BitFormat(8, "unsigned")
-    return _as_value(source, ValueType((target.channels,), element))  # type: ignore[arg-type]
-
-
 def _product(emitter: _Emitter, op: Op) -> None:
     assert isinstance(op, Product)
-    plan, source = emitter.products[op.output], _as_value(emitter.reads[0], emitter.value(op))
+    plan, source = emitter.products[op.output], emitter.reads[0].seen_as(emitter.value(op))
     encoding = getattr(_native.Encoding, plan.encoding)
     weight = np.ascontiguousarray(plan.weight)
     if plan.kernel == "dense":
         in_bytes = plan.form == "bytes"
         emitter.step.dense(source.memory, weight, plan.channels, in_bytes, op.zero_point)
         return
-    output = (emitter.height, emitter.width)
-    rows, runs, run_taps = gather_tables(plan.window, source, output)
-    one_group = plan.groups == 1
-    if not one_group:  # the channels of a group are a part of a pixel, so no run is longer than a tap
-        rows, runs, run_taps = _tap_runs(plan, source, output)
-    unit_bytes = {"bits": 8, "planes": 8, "bytes": 4, "depthwise": 1}
-    unit = unit_bytes["bytes" if plan.kernel == "bytes" else "depthwise" if plan.kernel == "depthwise" else "bits"]
-    per_tap = -(-plan.channels // {8: 64, 4: 4, 1: 1}[unit])
+    rows, runs, run_taps = gather_tables(plan.window, source, (emitter.height, emitter.width))
+    if plan.groups > 1 and run_taps > 1:  # the channels of a group are a part of a pixel: no run is longer than a tap
+        runs = (runs[:, None] + np.arange(run_taps) * source.pixel_bytes).reshape(-1)  # [runs, taps] -> [taps]
+        run_taps = 1
+    form, channels_a_unit, unit_bytes = _KERNELS[plan.kernel]
     signs_in_bytes = source.sign and source.form == "bytes"
     activations = _native.activations(
         source.memory,
         rows,
         runs,
-        run_taps * per_tap,
+        run_taps * -(-plan.channels // channels_a_unit),
         source.sign and source.form == "bits",
         source.planes,
         source.plane_bytes,
         1 if signs_in_bytes else op.zero_point,
         2 if signs_in_bytes else _largest(emitter.value(op)),
-        0 if one_group or unit == 1 else plan.channels // (8 if unit == 8 else 1),
+        plan.channels * unit_bytes // channels_a_unit,
         source.border_value,
     )
-    form = {8: _native.Form.bits, 4: _native.Form.bytes, 1: _native.Form.lanes}[unit]
-    groups = 1 if unit == 1 else plan.groups
     padding = _padding(emitter, op, plan, source, run_taps)
     emitter.step.gather(
-        form, activations, padding, weight, plan.taps, plan.channels, plan.weight_bits, encoding, groups
+        form, activations, padding, weight, plan.taps, plan.channels, plan.weight_bits, encoding, plan.groups
     )
-
-
-def _tap_runs(plan: ProductPlan, source: Storage, output: tuple[int, int]) -> tuple[Any, Any, int]:
-    rows, runs, run_taps = gather_tables(plan.window, source, output)
-    if run_taps > 1:
-        runs = np.concatenate([run + np.arange(run_taps) * source.pixel_bytes for run in runs])
-    return rows, np.ascontiguousarray(runs), 1
 
 
 def _largest(value: ValueType) -> int:
@@ -247,7 +222,7 @@ def _channels_last(emitter: _Emitter, op: Op) -> None:
 
 
 def _concat(emitter: _Emitter, op: Op) -> None:
-    seen = [_as_value(source, emitter.value(op, index)) for index, source in enumerate(emitter.reads[: len(op.inputs)])]
+    seen = [source.seen_as(emitter.value(op, index)) for index, source in enumerate(emitter.reads[: len(op.inputs)])]
     emitter.step.concat([s.native() for s in seen], [s.pixels() for s in seen], [s.channels for s in seen])
 
 
@@ -284,7 +259,7 @@ def _to_real(emitter: _Emitter, op: Any, _: list[Storage]) -> None:
 
 def _other(emitter: _Emitter, op: Op, waiting: list[Storage]) -> tuple[int, NDArray[np.int64]]:
     other = waiting.pop(0)
-    return other.memory, _as_value(other, emitter.graph.types[op.output]).pixels()
+    return other.memory, other.seen_as(emitter.graph.types[op.output]).pixels()
 
 
 def _add(emitter: _Emitter, op: Any, waiting: list[Storage]) -> None:
@@ -306,7 +281,9 @@ def _max_rows(emitter: _Emitter, op: Any, _: list[Storage]) -> None:
 _PRODUCE: dict[type[Op], Callable[[_Emitter, Op], None]] = {
     ChannelsLast: _channels_last,
     Concat: _concat,
+    Conv2d: _product,
     Flatten: _rearrange,
+    Linear: _product,
     MaxPool2d: _pool,
     Rearrange: _rearrange,
     SumPool2d: _pool,
@@ -324,11 +301,3 @@ _FOLLOW: dict[type[Op], Callable[[_Emitter, Any, list[Storage]], None]] = {
     Threshold: _threshold,
     ToReal: _to_real,
 }
-
-
-def _register_products() -> None:
-    for cls in Product.__subclasses__():
-        _PRODUCE[cls] = _product
-
-
-_register_products()

@@ -14,7 +14,7 @@ from itertools import pairwise
 from ..errors import GraphError
 from ..ir import Flatten, Graph, Op
 from ..kernels import _native
-from ._emit import emit
+from ._emit import COPY, emit
 from ._groups import Group, group_ops, separate_pools
 from ._needs import Need, choose_storage, group_needs, storage_in
 from ._products import ProductPlan, plan_products
@@ -114,11 +114,6 @@ class _Draft:
         for group in self.groups:
             self._write_step(group)
         self.output = self.primary[graph.output]
-        if self.storage[self.output].memory != OUTPUT:  # the output is a view of another value
-            value = graph.types[graph.output]
-            self.storage[graph.output, "output"] = make_storage(OUTPUT, value, form_of(value), exact=True)  # type: ignore[index]
-            self.steps.append(Step((), (self.output,), ((graph.output, "output"),)))  # type: ignore[arg-type]
-            self.output = (graph.output, "output")  # type: ignore[assignment]
 
     def _write_step(self, group: Group) -> None:
         head = group.ops[0]
@@ -140,40 +135,25 @@ class _Draft:
     def _read(self, need: Need) -> Place:
         """Return a place that meets a need, copying the value where there is none."""
         place = self.primary[need.value]
-        if need.met_by(self._view(need.value, place)):
+        if need.met_by(self.storage[place].seen_as(self.graph.types[need.value])):
             return place
-        copy = (f"{need.value}!", need.form or place[1])  # no value has such a name
+        copy = (need.value + COPY, need.form or place[1])
         if copy not in self.storage:
             self.storage[copy] = storage_in(self.graph, need.value, copy[1], self.needs[need.value])
             self.steps.append(Step((), (place,), (copy,)))
         return copy
 
-    def _view(self, name: str, place: Place) -> Storage:
-        return view(self.graph, name, self.storage[place])
-
     def _alias(self, op: Flatten) -> bool:
         """Let a flattened value be the same memory, if its pixels have no gaps."""
         place = self.primary[op.inputs[0]]
         source = self.storage[place]
-        flat = view(self.graph, op.output, source)
-        if op.output == self.graph.output or not source.is_dense or flat.image_bytes != source.image_bytes:
+        if op.output == self.graph.output or not source.is_dense:
+            return False
+        if source.seen_as(self.graph.types[op.output]).image_bytes != source.image_bytes:
             return False
         self.primary[op.output] = place
         self.aliases[op.output] = self.aliases.get(op.inputs[0], op.inputs[0])
         return True
-
-
-def view(graph: Graph, name: str, storage: Storage) -> Storage:
-    """Return a storage as the value `name` sees it.
-
-    That is its own, or that of the value it is an alias of.
-    """
-    value = graph.types[name]
-    if value.size == storage.height * storage.width * storage.channels and len(value.shape) != 3 and storage.height > 0:
-        if storage.height == storage.width == 1:
-            return storage
-        return replace(make_storage(storage.memory, value, storage.form, exact=True), sign=storage.sign)
-    return storage
 
 
 def _assign(draft: _Draft) -> tuple[dict[Place, Storage], list[int]]:

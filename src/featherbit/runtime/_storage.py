@@ -76,6 +76,18 @@ class Storage:
         one_pixel = self.height == self.width == 1
         return self.border == NO_BORDER and (one_pixel or self.pixel_bytes * 8 == self.channels * element_bits)
 
+    def seen_as(self, value: ValueType) -> Storage:
+        """Return the same memory as an image of a value's shape.
+
+        Args:
+            value: of as many elements; of another shape only where the pixels have no gaps.
+        """
+        shape = image_shape(value)
+        if shape == (self.height, self.width, self.channels):
+            return self
+        assert self.is_dense, "a view has no gaps"
+        return make_storage(self.memory, value, self.form, exact=True)
+
     def offsets(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the byte offset of pixels.
 
@@ -153,6 +165,12 @@ class Storage:
         return elements.reshape(batch, *value.shape)
 
 
+def image_shape(value: ValueType) -> tuple[int, int, int]:
+    """Return height, width and channels of a value; all but `[H, W, C]` is a vector."""
+    height, width, channels = value.shape if len(value.shape) == 3 else (1, 1, value.size)
+    return height, width, channels
+
+
 def form_of(value: ValueType) -> Form:
     """Return the form that a value takes where nobody asks for another."""
     return "bits" if value.is_sign else "bytes" if value.is_unsigned else "lanes"
@@ -171,7 +189,7 @@ def make_storage(
         border_value: what each byte of the border holds.
         exact: the caller's memory: bytes without room for whole quads.
     """
-    height, width, channels = value.shape if len(value.shape) == 3 else (1, 1, value.size)
+    height, width, channels = image_shape(value)
     pixel_bytes = {
         "bits": words_per_row(channels) * 8,
         "planes": words_per_row(channels) * 8,
