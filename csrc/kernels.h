@@ -155,7 +155,7 @@ struct KernelTable {
     void (*threshold_i32u1)(const std::int32_t* acc, std::int64_t m, std::int64_t n, const Sink& sink);
 
     // block[i][column] = base[column] + coefficient * popcount(row i OP weights of the column), for `groups` groups; a null
-    // base adds to what is there. The caller bounds the sums: |base| + |coefficient| * 32 * words < 2^31.
+    // base adds to what is there. Modulo 2^32: planes of opposite sign may pass 2^31 before they cancel.
     void (*conv_u1)(const Gather& gather, const std::uint32_t* panel, std::int64_t groups, BitOp op,
                     std::int32_t coefficient, const std::int32_t* base, const Block& block);
 

@@ -26,7 +26,10 @@ struct Scalar {
     static I32 add_counts(I32 sum, Counter counter) { return sum + counter; }
     static void store_dot(std::int32_t* to, std::int32_t k, I32 differing) { *to = k - 2 * differing; }
     static I32 load_i32(const std::int32_t* at) { return *at; }
-    static I32 add_scaled(I32 sum, I32 count, std::int32_t coefficient) { return sum + coefficient * count; }
+    static I32 add_scaled(I32 sum, I32 count, std::int32_t coefficient) {  // modulo 2^32, as vectors add
+        return static_cast<I32>(static_cast<std::uint32_t>(sum) +
+                                static_cast<std::uint32_t>(coefficient) * static_cast<std::uint32_t>(count));
+    }
     static void store(std::int32_t* to, I32 value) { *to = value; }
 
     // Bits 4 * part .. 4 * part + 3 of the word: four weights of one column.

@@ -111,14 +111,21 @@ void Planar::fill(char* const* memory, const Part& part, const Block& block) con
     }
 }
 
-void Planar::fill_words(char* const* memory, const Part& part, const std::int64_t* rows, char* to) const {
+bool Planar::takes_over(const std::vector<TileOp>& ops, const std::vector<std::int64_t>&) {
+    const bool words = ops.size() == 1 && ops[0].kind == TileOpKind::store_bytes && ops[0].pixel_bytes == 4;
+    if (!words || source_.form != Form::bytes || source_.sign) return false;
+    store_ = ops.data();
+    return true;
+}
+
+void Planar::store(char* const* memory, const Part& part) const {
     const auto* image = reinterpret_cast<const unsigned char*>(memory[source_.memory]);
     for (std::int64_t i = 0; i < part.m; ++i) {
         const unsigned char* from = image + at(rows_, part.first + i);
         std::uint32_t word = 0;
         for (std::int64_t channel = 0; channel < part.n; ++channel)
             word |= std::uint32_t{from[channel * channel_bytes_]} << (8 * channel);
-        std::memcpy(to + rows[part.first + i], &word, 4);
+        std::memcpy(memory[store_->memory] + store_->rows[part.first + i], &word, 4);
     }
 }
 

@@ -27,6 +27,10 @@ class Producer {
     virtual void fill(char* const* memory, const Part& part, const Block& block) const = 0;
     // Rows are images: extend tables of one row to `rows` of them; `row_bytes` is what each memory takes for an image.
     virtual void repeat_rows(std::int64_t rows, const std::vector<std::int64_t>& row_bytes) = 0;
+    // Whether the producer can store by itself what these ops would, past any block: asked once, at the end of planning.
+    // The ops outlive it.
+    virtual bool takes_over(const std::vector<TileOp>&, const std::vector<std::int64_t>&) { return false; }
+    virtual void store(char* const*, const Part&) const {}  // of one that took over
     virtual bool splits_columns() const { return true; }
     virtual std::int64_t weight_bytes() const { return 0; }
 };
@@ -88,14 +92,15 @@ class Planar : public Producer {
     void fill(char* const* memory, const Part& part, const Block& block) const override;
     void repeat_rows(std::int64_t rows, const std::vector<std::int64_t>& row_bytes) override;
     bool splits_columns() const override { return false; }
-    // Whether pixels of `channels` bytes can go straight to words of four, past any block.
-    bool is_narrow(std::int64_t channels) const { return source_.form == Form::bytes && !source_.sign && channels <= 4; }
-    void fill_words(char* const* memory, const Part& part, const std::int64_t* rows, char* to) const;
+    // Pixels of up to four bytes go straight to words of four.
+    bool takes_over(const std::vector<TileOp>& ops, const std::vector<std::int64_t>& row_bytes) override;
+    void store(char* const* memory, const Part& part) const override;
 
    private:
     Source source_;
     std::vector<std::int64_t> rows_;
     std::int64_t channel_bytes_;
+    const TileOp* store_ = nullptr;
 };
 
 // Each value from a place of its own.
@@ -137,11 +142,9 @@ class DenseProduct : public Producer {
     void fill(char* const* memory, const Part& part, const Block& block) const override;
     void repeat_rows(std::int64_t rows, const std::vector<std::int64_t>& row_bytes) override;
     std::int64_t weight_bytes() const override { return weight_bytes_; }
-    // Straight to bits, past any block: thresholds int32 [whole groups], flips in words.
-    void fill_bits(char* const* memory, const Part& part, const std::int32_t* thresholds, const std::uint64_t* flips,
-                   char* to, std::int64_t to_row_bytes) const;
-    // Thresholds that count the zero point in.
-    std::vector<std::int32_t> fold(const std::int32_t* thresholds) const;
+    // Thresholded bits leave the product's own registers.
+    bool takes_over(const std::vector<TileOp>& ops, const std::vector<std::int64_t>& row_bytes) override;
+    void store(char* const* memory, const Part& part) const override;
 
    private:
     const void* row(char* const* memory, std::int64_t first) const;
@@ -152,6 +155,9 @@ class DenseProduct : public Producer {
     AlignedArray<std::uint32_t> panel1_;
     AlignedArray<std::uint64_t> panel8_;
     std::vector<std::int32_t> offset_;  // [n]: zero_point * sum of the weights of the column
+    const TileOp* ops_ = nullptr;       // a threshold and the store of its bits
+    std::vector<std::int32_t> folded_;  // thresholds that count the zero point in, [whole groups]
+    std::int64_t stored_row_bytes_ = 0;
 };
 
 // How the activations of a convolution lie in memory.
@@ -202,7 +208,7 @@ class GatherProduct : public Producer {
         std::int64_t first_run, run_count, taps_before, taps_after;
         std::vector<std::int64_t> rows, offsets;  // ascending; and the byte offset of each
     };
-    void prepare_bits(const Weights& weights);
+    void prepare_bits(const Weights& weights, std::vector<std::int64_t>& constants);
     void prepare_padding(const Weights& weights, const Padding& padding);
     std::int64_t padded_tap(const Weights& weights, std::int64_t column, std::int64_t tap) const;
     RowSet left_out(const std::uint8_t* missing, std::int64_t taps) const;

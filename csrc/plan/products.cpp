@@ -44,25 +44,25 @@ void DenseProduct::fill(char* const* memory, const Part& part, const Block& bloc
             block.at[i * block.stride + k] -= offset_[static_cast<std::size_t>(part.column + k)];
 }
 
-void DenseProduct::fill_bits(char* const* memory, const Part& part, const std::int32_t* thresholds,
-                             const std::uint64_t* flips, char* to, std::int64_t to_row_bytes) const {
-    Sink sink;
-    sink.thresholds = thresholds + part.column;
-    sink.flips = flips + part.column / kWordBits;
-    sink.bits = reinterpret_cast<std::uint64_t*>(to + part.first * to_row_bytes) + part.column / kWordBits;
-    sink.bits_stride = to_row_bytes / 8;
-    product_.columns(row(memory, part.first), part.m, sink, part.column, part.column + part.n);
+bool DenseProduct::takes_over(const std::vector<TileOp>& ops, const std::vector<std::int64_t>& row_bytes) {
+    if (ops.size() != 2 || ops[0].kind != TileOpKind::threshold || ops[1].kind != TileOpKind::store_bits) return false;
+    ops_ = ops.data();
+    folded_.assign(static_cast<std::size_t>(groups_of(product_.n) * kGroup), 0);
+    // The extremes mean always and never, and still do: a zero point shifts them by 2^24 at most, no sum passes 2^25.
+    for (std::size_t i = 0; i < offset_.size(); ++i)
+        folded_[i] = saturate(std::int64_t{ops_[0].integers[i]} + offset_[i]);
+    stored_row_bytes_ = row_bytes[static_cast<std::size_t>(ops_[1].memory)];
+    return true;
 }
 
-std::vector<std::int32_t> DenseProduct::fold(const std::int32_t* thresholds) const {
-    std::vector<std::int32_t> folded(static_cast<std::size_t>(groups_of(product_.n) * kGroup), 0);
-    for (std::int64_t i = 0; i < product_.n; ++i) {
-        // The extremes mean always and never: they stay what they are.
-        const bool extreme = thresholds[i] == INT32_MIN || thresholds[i] == INT32_MAX;
-        const std::int64_t shifted = std::int64_t{thresholds[i]} + offset_[static_cast<std::size_t>(i)];
-        folded[static_cast<std::size_t>(i)] = saturate(extreme ? thresholds[i] : shifted);
-    }
-    return folded;
+void DenseProduct::store(char* const* memory, const Part& part) const {
+    char* to = memory[ops_[1].memory] + ops_[1].rows[part.first];
+    Sink sink;
+    sink.thresholds = folded_.data() + part.column;
+    sink.flips = ops_[0].flip_bits + part.column / kWordBits;
+    sink.bits = reinterpret_cast<std::uint64_t*>(to) + part.column / kWordBits;
+    sink.bits_stride = stored_row_bytes_ / 8;
+    product_.columns(row(memory, part.first), part.m, sink, part.column, part.column + part.n);
 }
 
 void DenseProduct::repeat_rows(std::int64_t, const std::vector<std::int64_t>& row_bytes) {
@@ -79,12 +79,10 @@ GatherProduct::GatherProduct(const KernelTable* table, Form kernel, Activations 
       n_(weights.n),
       group_n_(weights.n / groups_),
       wide_(2 * activations_.largest * weights.largest() > 32767) {
-    base_.resize(static_cast<std::size_t>(groups_));
-    for (std::int64_t i = 0; i < n_; ++i)
-        base_[static_cast<std::size_t>(i / group_n_)].push_back(
-            static_cast<std::int32_t>(-activations_.zero_point * weights.sum(i)));
+    std::vector<std::int64_t> constants(static_cast<std::size_t>(n_));
+    for (std::int64_t i = 0; i < n_; ++i) constants[static_cast<std::size_t>(i)] = -activations_.zero_point * weights.sum(i);
     if (kernel == Form::bits) {
-        prepare_bits(weights);
+        prepare_bits(weights, constants);
     } else if (kernel == Form::bytes) {
         panel_group_size_ = weights.taps * quads_of(weights.c) * kGroup;
         for (std::int64_t group = 0; group < groups_; ++group)
@@ -98,7 +96,13 @@ GatherProduct::GatherProduct(const KernelTable* table, Form kernel, Activations 
                 depthwise_[static_cast<std::size_t>(tap * padded + i)] = weights.at(i, tap);
         weight_bytes_ = weights.taps * padded * 4;
     }
-    for (auto& base : base_) base.resize(static_cast<std::size_t>(groups_of(group_n_) * kGroup), 0);
+    // Sums are formed modulo 2^32: parts of one may pass 2^31, as planes of opposite sign do, the whole cannot.
+    for (std::int64_t group = 0; group < groups_; ++group) {
+        base_.emplace_back(static_cast<std::size_t>(groups_of(group_n_) * kGroup), 0);
+        for (std::int64_t i = 0; i < group_n_; ++i)
+            base_.back()[static_cast<std::size_t>(i)] =
+                static_cast<std::int32_t>(constants[static_cast<std::size_t>(group * group_n_ + i)]);
+    }
     prepare_padding(weights, padding);
 }
 
@@ -171,7 +175,7 @@ void GatherProduct::prepare_padding(const Weights& weights, const Padding& paddi
 // Each pair of planes adds coefficient * popcount; the rest is a constant of the column.
 //   weights sum 2^i (2 b - 1), activation bit a: XOR, since a * (2 b - 1) = b - (a ^ b), and (2 a - 1)(2 b - 1) = 1 - 2 (a ^ b)
 //   weights in two's complement: AND, since a * b = (a & b), and (2 a - 1) * b = 2 (a & b) - b
-void GatherProduct::prepare_bits(const Weights& weights) {
+void GatherProduct::prepare_bits(const Weights& weights, std::vector<std::int64_t>& constants) {
     panel_group_size_ = weights.taps * words_per_row(weights.c) * 2 * kGroup;
     const bool signs = weights.encoding == Encoding::sign;
     for (std::int64_t plane = 0; plane < weights.planes; ++plane) {
@@ -184,10 +188,9 @@ void GatherProduct::prepare_bits(const Weights& weights) {
                                signs ? -value * doubled : value * doubled});
             for (std::int64_t i = 0; i < n_; ++i) {
                 const std::int64_t set = weights.bits_set(plane, i);
-                std::int64_t constant = signs ? (activations_.sign ? value * weights.k() : value * doubled * set)
-                                              : (activations_.sign ? -value * set : 0);
-                base_[static_cast<std::size_t>(i / group_n_)][static_cast<std::size_t>(i % group_n_)] +=
-                    static_cast<std::int32_t>(constant);
+                constants[static_cast<std::size_t>(i)] +=
+                    signs ? (activations_.sign ? value * weights.k() : value * doubled * set)
+                          : (activations_.sign ? -value * set : 0);
             }
         }
     }

@@ -148,17 +148,13 @@ void Step::store(Form form, int memory, std::vector<std::int64_t> rows, std::int
     op.rows = keep(std::move(rows), memory).data();
 }
 
-// A dense product of one bit weights whose thresholded bits are all that is stored.
-bool Step::straight_to_bits() const {
-    return rows_ == 1 && borders_.empty() && ops_.size() == 2 && ops_[0].kind == TileOpKind::threshold &&
-           ops_[1].kind == TileOpKind::store_bits && dynamic_cast<DenseProduct*>(producer_.get()) != nullptr;
+void Step::finish(std::int64_t tile_images, const std::vector<std::int64_t>& row_bytes) {
+    if (rows_ == 1) repeat_rows(tile_images, row_bytes);
+    taken_over_ = producer_->takes_over(ops_, row_bytes);
 }
 
-void Step::finish(std::int64_t tile_images, const std::vector<std::int64_t>& row_bytes) {
-    auto* planar = dynamic_cast<Planar*>(producer_.get());
-    const bool stores_words = ops_.size() == 1 && ops_[0].kind == TileOpKind::store_bytes && ops_[0].pixel_bytes == 4;
-    if (planar != nullptr && planar->is_narrow(n_) && stores_words) planar_ = planar;
-    if (rows_ > 1) return;
+// Rows are images: every table has one row for each.
+void Step::repeat_rows(std::int64_t tile_images, const std::vector<std::int64_t>& row_bytes) {
     if (!arrays_.row_class.empty()) arrays_.row_class.resize(static_cast<std::size_t>(tile_images), arrays_.row_class[0]);
     for (TileOp& op : ops_) op.row_class = arrays_.row_class.data();
     producer_->repeat_rows(tile_images, row_bytes);
@@ -168,10 +164,6 @@ void Step::finish(std::int64_t tile_images, const std::vector<std::int64_t>& row
         for (TileOp& op : ops_)
             if (op.rows == before) op.rows = arrays_.rows[i]->data();
     }
-    if (!straight_to_bits()) return;
-    dense_ = static_cast<DenseProduct*>(producer_.get());
-    folded_ = dense_->fold(ops_[0].integers);
-    stored_row_bytes_ = row_bytes[static_cast<std::size_t>(ops_[1].memory)];
 }
 
 void Step::write_borders(char* const* memory, const std::vector<std::int64_t>& row_bytes, std::int64_t images) const {
@@ -184,12 +176,7 @@ void Step::write_borders(char* const* memory, const std::vector<std::int64_t>& r
 }
 
 void Step::run_rows(char* const* memory, const Part& part, Scratch& scratch) const {
-    if (dense_ != nullptr) {
-        const TileOp& to = ops_[1];
-        return dense_->fill_bits(memory, part, folded_.data(), ops_[0].flip_bits, memory[to.memory] + to.rows[0],
-                                 stored_row_bytes_);
-    }
-    if (planar_ != nullptr) return planar_->fill_words(memory, part, ops_[0].rows, memory[ops_[0].memory]);
+    if (taken_over_) return producer_->store(memory, part);
     const Block block{scratch.lanes.get(), block_stride()};
     // Blocks of nearly equal size: each streams all the weights, whether it has many rows or few.
     const std::int64_t blocks = ceil_div(part.m, block_rows());

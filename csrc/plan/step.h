@@ -82,17 +82,14 @@ class Step {
     void keep_flips(TileOp& op, const std::uint64_t* flips);
     const std::vector<std::int64_t>& keep(std::vector<std::int64_t> rows, int memory);
     TileOp& append(TileOpKind kind);
+    void repeat_rows(std::int64_t tile_images, const std::vector<std::int64_t>& row_bytes);
     void run_rows(char* const* memory, const Part& part, Scratch& scratch) const;
     void write_borders(char* const* memory, const std::vector<std::int64_t>& row_bytes, std::int64_t images) const;
-    bool straight_to_bits() const;
 
     const KernelTable* table_;
     std::int64_t rows_, n_, unit_ = 1;  // unit: rows of a strip of windows
     std::unique_ptr<Producer> producer_;
-    DenseProduct* dense_ = nullptr;      // set where the step writes bits straight from the product
-    Planar* planar_ = nullptr;           // set where it only makes an image of few channels channels last
-    std::vector<std::int32_t> folded_;
-    std::int64_t stored_row_bytes_ = 0;
+    bool taken_over_ = false;            // the producer stores by itself
     std::vector<TileOp> ops_;
     std::vector<int> row_memory_;        // of each entry of arrays_.rows
     std::vector<Border> borders_;
