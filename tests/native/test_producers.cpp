@@ -103,6 +103,24 @@ Values random_values(Random& random) {
     }
 }
 
+// Random images of a random form, and how they lie in memory.
+struct Stored {
+    Images images;
+    Layout layout;
+    Buffer<char> memory;
+
+    Stored(Images images_, const Values& values, std::int64_t border, std::int64_t room, Random& random)
+        : images(filled(std::move(images_), values, random)),
+          layout(values.form, values.sign, values.planes, images, border, room),
+          memory(layout.stored(images)) {}
+
+   private:
+    static Images filled(Images images, const Values& values, Random& random) {
+        values.fill(images, random);
+        return images;
+    }
+};
+
 // Run a plan of one step, now and then on several threads, and compare what it stores with `want`.
 template <class MakeStep>
 void check_step(Tally& tally, const std::string& what, const Buffer<char>& input, std::int64_t input_bytes, Images& want,
@@ -130,6 +148,14 @@ std::string sized(const Images& x) {
            std::to_string(x.channels);
 }
 
+Images random_size(Random& random);
+
+Stored random_stored(std::int64_t most_border, std::int64_t room, Random& random) {
+    Images size = random_size(random);
+    const Values values = random_values(random);
+    return Stored(std::move(size), values, pick(random, 0, most_border), room, random);
+}
+
 Images random_size(Random& random) {
     static constexpr std::int64_t kChannels[] = {1, 3, 4, 16, 17, 64, 65, 130};
     const std::int64_t side = random() % 4 == 0 ? 1 : 5;  // a pixel an image: rows are images
@@ -139,11 +165,8 @@ Images random_size(Random& random) {
 void check_load(Tally& tally) {
     Random random(41);
     for (int turn = 0; turn < 60; ++turn) {
-        Images images = random_size(random);
-        const Values values = random_values(random);
-        values.fill(images, random);
-        const Layout layout(values.form, values.sign, values.planes, images, pick(random, 0, 2), 8 * pick(random, 0, 1));
-        const Buffer<char> memory = layout.stored(images);
+        Stored stored = random_stored(2, 8 * pick(random, 0, 1), random);
+        auto& [images, layout, memory] = stored;
         check_step(tally, "load " + sized(images), memory, layout.image_bytes(), images, [&](const KernelTable* table) {
             auto step = std::make_unique<Step>(table, images.height * images.width, images.channels);
             step->produce(std::make_unique<Load>(layout.source(kInput), layout.pixels()));
@@ -156,11 +179,8 @@ void check_load(Tally& tally) {
 void check_concat(Tally& tally) {
     Random random(42);
     for (int turn = 0; turn < 30; ++turn) {
-        Images images = random_size(random);
-        const Values values = random_values(random);
-        values.fill(images, random);
-        const Layout layout(values.form, values.sign, values.planes, images, pick(random, 0, 1));
-        const Buffer<char> memory = layout.stored(images);
+        Stored stored = random_stored(1, 0, random);
+        auto& [images, layout, memory] = stored;
         std::vector<std::int64_t> parts;
         std::int64_t total = 0;
         for (std::int64_t i = pick(random, 1, 3); i > 0; --i) parts.push_back(pick(random, 1, images.channels));
@@ -184,14 +204,12 @@ void check_concat(Tally& tally) {
 void check_rearrange(Tally& tally) {
     Random random(43);
     for (int turn = 0; turn < 40; ++turn) {
-        Images images = random_size(random), want = random_size(random);
-        want = Images(images.count, want.height, want.width, want.channels);
-        const Values values = random_values(random);
-        values.fill(images, random);
-        const Layout layout(values.form, values.sign, values.planes, images, pick(random, 0, 1));
-        const Buffer<char> memory = layout.stored(images);
-        const std::int64_t size = want.height * want.width * want.channels, unit = values.form == Form::bytes ? 1
-                                  : values.form == Form::lanes ? 4 : 0;
+        Stored stored = random_stored(1, 0, random);
+        auto& [images, layout, memory] = stored;
+        const Images shape = random_size(random);
+        Images want(images.count, shape.height, shape.width, shape.channels);
+        const std::int64_t size = want.height * want.width * want.channels, unit = layout.form == Form::bytes ? 1
+                                  : layout.form == Form::lanes ? 4 : 0;
         std::vector<std::int64_t> locations;
         for (std::int64_t k = 0; k < size; ++k) {
             const std::int64_t y = pick(random, 0, images.height - 1), x = pick(random, 0, images.width - 1);
@@ -273,11 +291,8 @@ void each_tap(const Moves& moves, const Images& out, F f) {
 void check_pool(Tally& tally) {
     Random random(45);
     for (int turn = 0; turn < 120; ++turn) {
-        Images images = random_size(random);
-        const Values values = random_values(random);
-        values.fill(images, random);
-        const Layout layout(values.form, values.sign, values.planes, images, pick(random, 0, 1));
-        const Buffer<char> memory = layout.stored(images);
+        Stored stored = random_stored(1, 0, random);
+        auto& [images, layout, memory] = stored;
         const Moves moves = random_moves(images, random);
         const bool sum = random() % 2 == 0;
         const auto zero_point = static_cast<std::int32_t>(sum ? pick(random, 0, 5) : 0);
@@ -330,11 +345,12 @@ struct Filters {
     std::vector<std::int32_t> values;
     Buffer<std::uint64_t> words;
 
-    Filters(std::int64_t n_, std::int64_t k_, std::int64_t planes_, Encoding encoding_, bool extreme, Random& random)
+    // all: the code of every weight, or -1 for random ones.
+    Filters(std::int64_t n_, std::int64_t k_, std::int64_t planes_, Encoding encoding_, std::int64_t all, Random& random)
         : n(n_), k(k_), planes(planes_), encoding(encoding_), words(planes_ * n_ * words_per_row(k_)) {
         const std::int64_t codes = std::int64_t{1} << planes;
         for (std::int64_t i = 0; i < n * k; ++i) {
-            const std::int64_t code = extreme ? (encoding == Encoding::sign ? codes - 1 : codes / 2) : pick(random, 0, codes - 1);
+            const std::int64_t code = all >= 0 ? all : pick(random, 0, codes - 1);
             for (std::int64_t plane = 0; plane < planes; ++plane)
                 words[(plane * n + i / k) * words_per_row(k) + i % k / 64] |= std::uint64_t(code >> plane & 1) << (i % k % 64);
             values.push_back(static_cast<std::int32_t>(encoding == Encoding::sign ? 2 * code - (codes - 1)
@@ -458,14 +474,34 @@ void check_convolutions(Tally& tally) {
         const Moves moves = random_moves(images, random);
         const Encoding encoding = random() % 2 == 0 ? Encoding::sign : Encoding::twos_complement;
         const std::int64_t most = conv.kernel == Form::bytes && encoding == Encoding::sign ? 7 : 8;
-        const Filters w(conv.n, moves.taps() * images.channels / conv.groups,
-                        pick(random, encoding == Encoding::sign ? 1 : 2, most), encoding, extreme, random);
+        const std::int64_t planes = pick(random, encoding == Encoding::sign ? 1 : 2, most);
+        const std::int64_t largest = encoding == Encoding::sign ? (1 << planes) - 1 : 1 << (planes - 1);
+        const Filters w(conv.n, moves.taps() * images.channels / conv.groups, planes, encoding, extreme ? largest : -1,
+                        random);
         const std::int64_t room = conv.kernel == Form::bytes ? -images.channels & 3 : 0;  // whole quads
         Layout layout(conv.values.form, conv.values.sign, conv.values.planes, images, 2, room);
         if (conv.kernel != Form::bits) layout.border_byte = static_cast<int>(pick(random, 0, conv.values.sign ? 2 : conv.values.high));
         const Buffer<char> memory = layout.stored(images);
         Images want = convolved(conv, images, moves, w);
         check_step(tally, described(conv, images, moves, w), memory, layout.image_bytes(), want,
+                   [&](const KernelTable* table) { return conv_step(table, conv, layout, moves, images, want, w); });
+    }
+}
+
+// The largest sum of planes: those of opposite sign pass 2^31 by far before they cancel.
+void check_cancelling(Tally& tally) {
+    Random random(47);
+    constexpr std::int64_t kTerms = 131'072;
+    Images images(2, 1, 1, kTerms);
+    fill_random(images, 255, 255, 1, random);
+    const Moves moves{{1, 1}, {1, 1}, {1, 1}, {0, 0}};
+    const Convolution conv{Form::bits, {Form::planes, false, 8, 0, 255}, 1, 3, 128, 0};
+    const Layout layout(Form::planes, false, 8, images, 0);
+    const Buffer<char> memory = layout.stored(images);
+    for (const Encoding encoding : {Encoding::sign, Encoding::twos_complement}) {  // all +1, all -1
+        const Filters w(conv.n, kTerms, 8, encoding, encoding == Encoding::sign ? 128 : 255, random);
+        Images want = convolved(conv, images, moves, w);
+        check_step(tally, "cancelling planes", memory, layout.image_bytes(), want,
                    [&](const KernelTable* table) { return conv_step(table, conv, layout, moves, images, want, w); });
     }
 }
@@ -480,6 +516,7 @@ void test_producers(Tally& tally) {
     check_pool(tally);
     check_real_pool(tally);
     check_convolutions(tally);
+    check_cancelling(tally);
 }
 
 }  // namespace featherbit::test
