@@ -7,50 +7,48 @@ from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.common_types import _size_1_t, _size_2_t
 from torch.nn.modules.conv import _ConvNd
 
 from ..errors import InputError
-from ..quantizers import Sign
 from ._gradient import quantize_gradient
-from ._product import finish, operand, redraw_latent
+from ._product import ProductLayer, finish, operand
+
+_Size = int | tuple[int, ...]
 
 
-class _QuantConv(_ConvNd):
-    """What convolutions of any number of dimensions share."""
+class _QuantConv(ProductLayer, _ConvNd):
+    """What convolutions of any number of dimensions share; torch's class of that number comes next in line."""
 
-    input_quantizer: nn.Module | None
-    weight_quantizer: nn.Module
-    gradient_quantizer: nn.Module | None
-    pad_value: float
     _convolve: Callable[..., Tensor]
 
-    def _quantize(
-        self, source: nn.Module | None, weight: nn.Module | None, gradient: nn.Module | None, pad_value: float
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: _Size,
+        stride: _Size = 1,
+        padding: str | _Size = 0,
+        dilation: _Size = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        *,
+        input_quantizer: nn.Module | None = None,
+        weight_quantizer: nn.Module | None = None,
+        gradient_quantizer: nn.Module | None = None,
+        pad_value: float = 0.0,
     ) -> None:
-        """Take the quantizers, and let the weight's draw it anew if it wants to."""
-        if pad_value != 0.0 and (self.padding_mode != "zeros" or hasattr(source, "codes")):
+        convolution: Any = super()  # torch's Conv1d or Conv2d
+        convolution.__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode
+        )
+        if pad_value != 0.0 and (padding_mode != "zeros" or hasattr(input_quantizer, "codes")):
             raise InputError(
                 f"pad_value {pad_value!r} needs padding_mode 'zeros' and an input quantizer without a scale; "
                 "pad with 0, or before the layer"
             )
-        self.input_quantizer = source
-        self.weight_quantizer = Sign(window=None) if weight is None else weight
-        self.gradient_quantizer = gradient
         self.pad_value = float(pad_value)
-        redraw_latent(self.weight_quantizer, self.weight)
-
-    def reset_parameters(self) -> None:
-        """Draw the latent weight uniform in (-1, 1) and set the bias to zero."""
-        nn.init.uniform_(self.weight, -1.0, 1.0)
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
-
-    @property
-    def quantized_weight(self) -> Tensor:
-        """The weight that the layer stands for, shaped like the latent one."""
-        weight: Tensor = self.weight_quantizer(self.weight)
-        return weight
+        self.take_quantizers(input_quantizer, weight_quantizer, gradient_quantizer)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution, float32 `[B, out_channels, *places]`.
@@ -121,36 +119,6 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
 
     _convolve = F.conv2d
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: _size_2_t,
-        stride: _size_2_t = 1,
-        padding: str | _size_2_t = 0,
-        dilation: _size_2_t = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        *,
-        input_quantizer: nn.Module | None = None,
-        weight_quantizer: nn.Module | None = None,
-        gradient_quantizer: nn.Module | None = None,
-        pad_value: float = 0.0,
-    ) -> None:
-        super().__init__(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride,
-            padding,
-            dilation,
-            groups,
-            bias,
-            padding_mode,  # type: ignore[arg-type]  # torch checks it
-        )
-        self._quantize(input_quantizer, weight_quantizer, gradient_quantizer, pad_value)
-
 
 class QuantConv1d(_QuantConv, nn.Conv1d):
     """A 1-d convolution whose weight, input and gradient may be quantized.
@@ -181,33 +149,3 @@ class QuantConv1d(_QuantConv, nn.Conv1d):
     """
 
     _convolve = F.conv1d
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: _size_1_t,
-        stride: _size_1_t = 1,
-        padding: str | _size_1_t = 0,
-        dilation: _size_1_t = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        *,
-        input_quantizer: nn.Module | None = None,
-        weight_quantizer: nn.Module | None = None,
-        gradient_quantizer: nn.Module | None = None,
-        pad_value: float = 0.0,
-    ) -> None:
-        super().__init__(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride,
-            padding,
-            dilation,
-            groups,
-            bias,
-            padding_mode,  # type: ignore[arg-type]  # torch checks it
-        )
-        self._quantize(input_quantizer, weight_quantizer, gradient_quantizer, pad_value)

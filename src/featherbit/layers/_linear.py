@@ -5,12 +5,11 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..quantizers import Sign
 from ._gradient import quantize_gradient
-from ._product import finish, operand, redraw_latent
+from ._product import ProductLayer, finish, operand
 
 
-class QuantLinear(nn.Linear):
+class QuantLinear(ProductLayer, nn.Linear):
     """A linear layer whose weight, input and gradient may be quantized.
 
     Forward: `F.linear(input_quantizer(x), weight_quantizer(weight)) + bias`. The bias is added after the product,
@@ -48,22 +47,7 @@ class QuantLinear(nn.Linear):
         gradient_quantizer: nn.Module | None = None,
     ) -> None:
         super().__init__(in_features, out_features, bias)
-        self.input_quantizer = input_quantizer
-        self.weight_quantizer = Sign(window=None) if weight_quantizer is None else weight_quantizer
-        self.gradient_quantizer = gradient_quantizer
-        redraw_latent(self.weight_quantizer, self.weight)
-
-    def reset_parameters(self) -> None:
-        """Draw the latent weight uniform in (-1, 1) and set the bias to zero."""
-        nn.init.uniform_(self.weight, -1.0, 1.0)
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
-
-    @property
-    def quantized_weight(self) -> Tensor:
-        """The weight that the layer stands for, float `[out_features, in_features]`."""
-        weight: Tensor = self.weight_quantizer(self.weight)
-        return weight
+        self.take_quantizers(input_quantizer, weight_quantizer, gradient_quantizer)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the product, float32 `[..., out_features]`.

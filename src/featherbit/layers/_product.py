@@ -1,4 +1,4 @@
-"""What every layer with a product does to its operands before it, and to its result after it.
+"""What every layer with a product shares: its quantizers, and what it does to operands before it and to its result.
 
 A quantizer whose scale is no power of two offers `codes(x)` and `scale`; the product then runs on integer codes, which
 sum exactly in float32 and in any order, and the scales multiply its result.
@@ -10,6 +10,45 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from ..quantizers import Sign
+
+
+class ProductLayer(nn.Module):
+    """A torch layer with a `weight`, an optional `bias`, and quantizers of its operands and its gradient."""
+
+    weight: Any  # a parameter, and so is the bias, or None; torch's layers declare each its own way
+    bias: Any
+    input_quantizer: nn.Module | None
+    weight_quantizer: nn.Module
+    gradient_quantizer: nn.Module | None
+
+    def take_quantizers(self, source: nn.Module | None, weight: nn.Module | None, gradient: nn.Module | None) -> None:
+        """Take the quantizers, and let the weight's draw it anew if it wants to.
+
+        Args:
+            source: the input's; `None` takes the input as it comes.
+            weight: the weight's; `None` is the sign, with every gradient passed.
+            gradient: that of the output's gradient; `None` leaves it.
+        """
+        self.input_quantizer = source
+        self.weight_quantizer = Sign(window=None) if weight is None else weight
+        self.gradient_quantizer = gradient
+        reset: Any = getattr(self.weight_quantizer, "reset_latent", None)
+        if reset is not None:
+            reset(self.weight)
+
+    def reset_parameters(self) -> None:
+        """Draw the latent weight uniform in (-1, 1) and set the bias to zero."""
+        nn.init.uniform_(self.weight, -1.0, 1.0)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    @property
+    def quantized_weight(self) -> Tensor:
+        """The weight that the layer stands for, shaped like the latent one."""
+        weight: Tensor = self.weight_quantizer(self.weight)
+        return weight
 
 
 class Operand(NamedTuple):
@@ -60,15 +99,3 @@ def finish(product: Tensor, *operands: Operand) -> Tensor:
         return product
     scale = scales[0] if len(scales) == 1 else scales[0] * scales[1]
     return product * scale
-
-
-def redraw_latent(quantizer: nn.Module, weight: Tensor) -> None:
-    """Let a quantizer draw a new latent weight, if it has a `reset_latent`.
-
-    Args:
-        quantizer: the weight's.
-        weight: changed in place.
-    """
-    reset: Any = getattr(quantizer, "reset_latent", None)
-    if reset is not None:
-        reset(weight)
