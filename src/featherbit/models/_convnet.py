@@ -29,6 +29,7 @@ class ConvNet(nn.Sequential):
         channels: width of each pair of convolutions, at least one.
         dense_features: width of each hidden dense layer.
         weight_quantizer: quantizes every weight, copied for each layer; by default the sign.
+        end_weight_quantizer: quantizes the weights of the first and the last layer instead; by default no other.
         activation: follows each hidden batch norm, copied for each; by default `Sign()`.
         gradient_quantizer: quantizes the gradient of every layer's output, copied for each; by default none.
         norm: of the hidden layers, `"batch"` or `"shift"`; the last layer's is an ordinary batch norm.
@@ -51,25 +52,27 @@ class ConvNet(nn.Sequential):
         channels: Sequence[int] = (128, 256, 512),
         dense_features: Sequence[int] = (1024, 1024),
         weight_quantizer: nn.Module | None = None,
+        end_weight_quantizer: nn.Module | None = None,
         activation: nn.Module | None = None,
         gradient_quantizer: nn.Module | None = None,
         norm: NormKind = "batch",
     ) -> None:
         super().__init__()
-        flat = flat_features(image_shape, channels)
+        flat = _flat_features(image_shape, channels)
         weights = Sign(window=None) if weight_quantizer is None else weight_quantizer
+        ends = weights if end_weight_quantizer is None else end_weight_quantizer
         active = Sign() if activation is None else activation
         self.add_module("input", FixedPointInput(bits=8))
         depths = [image_shape[0], *(width for width in channels for _ in range(2))]
-        for name, module in convolutions(depths, weights, active, norm=norm):
+        for name, module in _convolutions(depths, weights, ends, active, norm):
             self.add_module(name, module)
         self.add_module("flatten", nn.Flatten())  # [B, C, H, W] -> [B, C * H * W]
-        for name, module in dense([flat, *dense_features, classes], len(depths), weights, active, norm=norm):
+        for name, module in _dense([flat, *dense_features, classes], len(depths), weights, ends, active, norm):
             self.add_module(name, module)
         set_gradient_quantizer(self, gradient_quantizer)
 
 
-def flat_features(image_shape: Sequence[int], channels: Sequence[int]) -> int:
+def _flat_features(image_shape: Sequence[int], channels: Sequence[int]) -> int:
     """Return how many features are left after one pooling for each of `channels`.
 
     Raises:
@@ -84,23 +87,10 @@ def flat_features(image_shape: Sequence[int], channels: Sequence[int]) -> int:
     return channels[-1] * (image_shape[1] // shrink) * (image_shape[2] // shrink)
 
 
-def convolutions(
-    depths: Sequence[int],
-    weights: nn.Module,
-    active: nn.Module,
-    *,
-    first_weights: nn.Module | None = None,
-    norm: NormKind = "batch",
+def _convolutions(
+    depths: Sequence[int], weights: nn.Module, first: nn.Module, active: nn.Module, norm: NormKind
 ) -> Parts:
-    """Yield the convolutions between `depths`, pooling after each second one.
-
-    Args:
-        depths: channels before and after each convolution.
-        weights: quantizes the weights.
-        active: follows each batch norm.
-        first_weights: quantizes the first layer's weights instead.
-        norm: kind of batch norm.
-    """
+    """Yield the convolutions between `depths`, pooling after each second one; `first` is of the first one's weights."""
     for n, (fan_in, fan_out) in enumerate(itertools.pairwise(depths), start=1):
         yield (
             f"conv{n}",
@@ -111,7 +101,7 @@ def convolutions(
                 padding=1,
                 bias=False,
                 input_quantizer=_scaled(active) if n > 1 else None,
-                weight_quantizer=copy.deepcopy(weights if first_weights is None or n > 1 else first_weights),
+                weight_quantizer=copy.deepcopy(first if n == 1 else weights),
             ),
         )
         if n % 2 == 0:
@@ -121,33 +111,25 @@ def convolutions(
             yield f"act{n}", copy.deepcopy(active)
 
 
-def dense(
-    widths: Sequence[int], first: int, weights: nn.Module, active: nn.Module, *, norm: NormKind = "batch"
+def _dense(
+    widths: Sequence[int], number: int, weights: nn.Module, end: nn.Module, active: nn.Module, norm: NormKind
 ) -> Parts:
-    """Yield the linear layers between `widths`, with no activation after the last.
-
-    Args:
-        widths: features before and after each layer.
-        first: number of the first layer, for its name.
-        weights: quantizes the weights.
-        active: follows each hidden batch norm, and precedes the first layer.
-        norm: kind of the hidden batch norms.
-    """
+    """Yield the linear layers between `widths`, numbered from `number`; `end` is of the last one's weights."""
     last = len(widths) - 2
     for i, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
         yield (
-            f"linear{first + i}",
+            f"linear{number + i}",
             QuantLinear(
                 fan_in,
                 fan_out,
                 bias=False,
                 input_quantizer=_scaled(active),
-                weight_quantizer=copy.deepcopy(weights),
+                weight_quantizer=copy.deepcopy(end if i == last else weights),
             ),
         )
-        yield f"norm{first + i}", make_norm("batch" if i == last else norm, fan_out)
+        yield f"norm{number + i}", make_norm("batch" if i == last else norm, fan_out)
         if i < last and _scaled(active) is None:
-            yield f"act{first + i}", copy.deepcopy(active)
+            yield f"act{number + i}", copy.deepcopy(active)
 
 
 def _scaled(active: nn.Module) -> nn.Module | None:

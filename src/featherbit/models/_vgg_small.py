@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from ..layers import FixedPointInput, set_gradient_quantizer
-from ..quantizers import LinearQuant, Sign
-from ._convnet import convolutions, dense, flat_features
+from ..quantizers import LinearQuant
+from ._convnet import ConvNet
 from ._norm import NormKind
 
 
-class VggSmall(nn.Sequential):
+class VggSmall(ConvNet):
     """Six convolutions and one linear layer.
 
     The first and the last have 8-bit weights.
@@ -50,15 +49,14 @@ class VggSmall(nn.Sequential):
         gradient_quantizer: nn.Module | None = None,
         norm: NormKind = "batch",
     ) -> None:
-        super().__init__()
-        flat = flat_features(image_shape, channels)
-        weights = Sign(window=None) if weight_quantizer is None else weight_quantizer
-        active = Sign() if activation is None else activation
-        self.add_module("input", FixedPointInput(bits=8))
-        depths = [image_shape[0], *(width for width in channels for _ in range(2))]
-        for name, module in convolutions(depths, weights, active, first_weights=LinearQuant(8), norm=norm):
-            self.add_module(name, module)
-        self.add_module("flatten", nn.Flatten())  # [B, C, H, W] -> [B, C * H * W]
-        for name, module in dense([flat, classes], len(depths), LinearQuant(8), active):
-            self.add_module(name, module)
-        set_gradient_quantizer(self, gradient_quantizer)
+        super().__init__(
+            image_shape,
+            classes,
+            channels=channels,
+            dense_features=(),
+            weight_quantizer=weight_quantizer,
+            end_weight_quantizer=LinearQuant(8),
+            activation=activation,
+            gradient_quantizer=gradient_quantizer,
+            norm=norm,
+        )
