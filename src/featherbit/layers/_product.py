@@ -15,7 +15,7 @@ from ..quantizers import Sign
 
 
 class ProductLayer(nn.Module):
-    """A torch layer with a `weight`, an optional `bias`, and quantizers of its operands and its gradient."""
+    """A torch layer with a weight, and the quantizers of its product."""
 
     weight: Any  # a parameter, and so is the bias, or None; torch's layers declare each its own way
     bias: Any
