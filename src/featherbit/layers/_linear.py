@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ._gradient import quantize_gradient
-from ._product import ProductLayer, finish, operand
+from ._product import Operand, ProductLayer, finish, operand
 
 
 class QuantLinear(ProductLayer, nn.Linear):
@@ -55,7 +55,18 @@ class QuantLinear(ProductLayer, nn.Linear):
         Args:
             x: float `[..., in_features]`.
         """
-        source, weight = operand(self.input_quantizer, x), operand(self.weight_quantizer, self.weight)
+        return self.multiply(x, operand(self.weight_quantizer, self.weight))
+
+    def multiply(self, x: Tensor, weight: Operand) -> Tensor:
+        """Return the product with a weight that is quantized already.
+
+        A recurrent layer quantizes it once for all steps.
+
+        Args:
+            x: float `[..., in_features]`.
+            weight: the operand that `operand(weight_quantizer, weight)` gives.
+        """
+        source = operand(self.input_quantizer, x)
         product = finish(F.linear(source.values, weight.values), source, weight)  # [..., out_features]
         product = quantize_gradient(product, self.gradient_quantizer)
         return product if self.bias is None else product + self.bias
