@@ -1,4 +1,4 @@
-"""Data sets as uint8 images in memory."""
+"""Data sets in memory: images as uint8, text as numbers of tokens."""
 
 from ._cifar10 import cifar10 as cifar10
 from ._cifar10 import parse_binary_batch as parse_binary_batch
@@ -17,3 +17,10 @@ from ._mnist import idx_folder as idx_folder
 from ._mnist import mnist as mnist
 from ._svhn import read_mat as read_mat
 from ._svhn import svhn as svhn
+from ._text import NO_TARGET as NO_TARGET
+from ._text import Corpus as Corpus
+from ._text import Level as Level
+from ._text import Streams as Streams
+from ._text import Vocabulary as Vocabulary
+from ._text_files import penn_treebank as penn_treebank
+from ._text_files import text_file as text_file
