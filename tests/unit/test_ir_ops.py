@@ -20,11 +20,13 @@ from featherbit.ir import (
     Op,
     PackSign,
     QuantizeLinear,
+    State,
     Threshold,
     ValueType,
     operation,
     reference,
 )
+from recurrent_graphs import gated_graph
 from strategies_conv import every_conv_op
 
 SIGN = BitFormat(1, "sign")
@@ -196,8 +198,8 @@ def test_ops_are_equal_when_everything_in_them_is_to_the_bit() -> None:
 
 
 def test_every_op_has_a_rule_in_the_reference_interpreter() -> None:
-    assert set(OPS.values()) == {Input, *reference.RULES}
-    assert {type(op) for op in every_conv_op().ops} == set(OPS.values())
+    assert set(OPS.values()) == {Input, State, *reference.RULES}
+    assert {type(op) for op in (*every_conv_op().ops, *gated_graph().ops)} == set(OPS.values())
 
 
 def test_an_op_of_a_name_that_is_taken_is_refused() -> None:

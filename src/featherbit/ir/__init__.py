@@ -25,6 +25,10 @@ from ._ops_reals import AddReal as AddReal
 from ._ops_reals import Affine as Affine
 from ._ops_reals import Clamp as Clamp
 from ._ops_reals import PRelu as PRelu
+from ._ops_recurrent import Embedding as Embedding
+from ._ops_recurrent import LookUp as LookUp
+from ._ops_recurrent import MulReal as MulReal
+from ._ops_recurrent import State as State
 from ._ops_shapes import ChannelsLast as ChannelsLast
 from ._ops_shapes import Concat as Concat
 from ._ops_shapes import Flatten as Flatten

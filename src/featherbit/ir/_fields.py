@@ -8,6 +8,7 @@ and lives in the file's graph; an `Array` lives in the file's tensors.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from ..errors import FileErrorCode, GraphError
 from ._types import MAX_RANK, MAX_SIZE
 
+_NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,200}")
 _MAX_F32 = float(np.finfo(np.float32).max)
 
 
@@ -137,6 +139,18 @@ def _parse_text(value: object) -> str:
     return value
 
 
+def parse_name(value: object) -> str:
+    """Return the name of a value.
+
+    Raises:
+        GraphError: it is none.
+    """
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        reason = f"a value's name is 1 to 200 letters, digits and _ . : / -, got {value!r:.80}"
+        raise GraphError(reason, FileErrorCode.BAD_NAME)
+    return value
+
+
 def is_text(value: str) -> bool:
     """Whether a string can be written as UTF-8: a lone surrogate cannot."""
     return not any(0xD800 <= ord(character) <= 0xDFFF for character in value)
@@ -174,6 +188,9 @@ REAL = Attribute(_parse_real, _write_real)
 
 TEXT = Attribute(_parse_text)
 """Words for people, a Unicode string of at most 500 characters."""
+
+NAME = Attribute(parse_name)
+"""The name of a value of the graph."""
 
 TRUTH = Attribute(_parse_truth)
 """True or false."""

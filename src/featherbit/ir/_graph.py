@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from ..errors import FileErrorCode, GraphError
 from ._op import Op
+from ._ops_recurrent import State
 from ._ops_shapes import Input
 from ._types import ValueType
 
@@ -17,7 +18,8 @@ class Graph:
     """A packed network.
 
     Args:
-        ops: in topological order; the first, and only the first, is an `Input`; every other value is used.
+        ops: in topological order; the first, and only the first, is an `Input`; every other value is used, by an op, as
+            the output, or as what the next step takes over.
         output: name of the value that the network computes.
 
     Raises:
@@ -38,6 +40,7 @@ class Graph:
         object.__setattr__(self, "ops", tuple(self.ops))
         _check_input(self.ops)
         object.__setattr__(self, "types", MappingProxyType(_infer_types(self.ops)))
+        _check_states(self.states, self.types)
         _check_used(self.ops, self.output)
 
     @property
@@ -46,6 +49,11 @@ class Graph:
         first = self.ops[0]
         assert isinstance(first, Input)
         return first
+
+    @property
+    def states(self) -> tuple[State, ...]:
+        """What a step takes over from the one before; none in a network without a memory."""
+        return tuple(op for op in self.ops if isinstance(op, State))
 
     def op_of(self, value: str) -> Op:
         """Return the op that writes `value`.
@@ -89,10 +97,25 @@ def _known(types: Mapping[str, ValueType], name: str, outputs: set[str]) -> Valu
     raise GraphError(f"reads {name!r}, which no op writes", FileErrorCode.UNKNOWN_VALUE)
 
 
+def _check_states(states: tuple[State, ...], types: Mapping[str, ValueType]) -> None:
+    own = {state.output for state in states}
+    for state in states:
+        if state.next not in types:
+            reason = f"{state.label}: takes over {state.next!r}, which no op writes"
+            raise GraphError(reason, FileErrorCode.UNKNOWN_VALUE)
+        if state.next in own:
+            reason = f"{state.label}: takes over {state.next!r}, which is the state of a step before"
+            raise GraphError(reason, FileErrorCode.WRONG_VALUE_TYPE)
+        try:
+            types[state.next].expect("float32", state.shape)
+        except GraphError as error:
+            raise GraphError(f"{state.label}: {error}", error.code) from None
+
+
 def _check_used(ops: tuple[Op, ...], output: str) -> None:
     if output not in {op.output for op in ops}:
         raise GraphError(f"the output {output!r} is a value that no op writes", FileErrorCode.UNKNOWN_VALUE)
-    used = {output}
+    used = {output, *(op.next for op in ops if isinstance(op, State))}
     for op in reversed(ops):
         if op.output not in used:
             raise GraphError(f"{op.label}: its value is not used; remove the op", FileErrorCode.UNUSED_VALUE)

@@ -6,7 +6,6 @@ rule in `reference.py`. Everything else (checks of fields, equality, the file) w
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -15,10 +14,9 @@ from typing import Any, ClassVar, TypeVar, get_type_hints
 from numpy.typing import NDArray
 
 from ..errors import FileErrorCode, GraphError
-from ._fields import Array, Attribute, is_text
+from ._fields import Array, Attribute, is_text, parse_name
 from ._types import ValueType
 
-_NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,200}")
 _registry: dict[str, type[Op]] = {}
 OPS: Mapping[str, type[Op]] = MappingProxyType(_registry)
 """Every op class by its name in the file."""
@@ -125,9 +123,7 @@ class Op:
     def _check_names(self) -> None:
         object.__setattr__(self, "inputs", tuple(self.inputs))
         for name in (*self.inputs, self.output):
-            if not isinstance(name, str) or not _NAME.fullmatch(name):
-                reason = f"a value's name is 1 to 200 letters, digits and _ . : / -, got {name!r:.80}"
-                raise GraphError(reason, FileErrorCode.BAD_NAME)
+            parse_name(name)
         if not isinstance(self.path, str) or not is_text(self.path):
             raise GraphError(f"the path must be a Unicode string, got {self.path!r:.80}", FileErrorCode.BAD_NAME)
         count = len(self.inputs)

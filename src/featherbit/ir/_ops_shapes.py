@@ -14,20 +14,20 @@ from ..errors import FileErrorCode, GraphError
 from ._checks import check_shape
 from ._fields import INTEGERS, SHAPE, one_of
 from ._op import Op, operation
-from ._types import ValueType
+from ._types import Element, ValueType
 
 
 @operation
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Input(Op):
-    """The value a caller gives: raw bytes or real numbers.
+    """The value a caller gives: raw bytes, real numbers or tokens.
 
     Exactly one in a graph, and its first op.
 
     Args:
         inputs: `()`.
         shape: without the batch.
-        dtype: `"uint8"` or `"float32"`.
+        dtype: `"uint8"`, `"float32"`, or `"int32"` for tokens.
 
     >>> Input((), "x", shape=(28, 28), dtype="uint8").infer()
     ValueType(shape=(28, 28), element=BitFormat(bits=8, encoding='unsigned', scale=1.0))
@@ -36,11 +36,12 @@ class Input(Op):
     input_count: ClassVar[int] = 0
 
     shape: Annotated[tuple[int, ...], SHAPE]
-    dtype: Annotated[Literal["uint8", "float32"], one_of("uint8", "float32")]
+    dtype: Annotated[Literal["uint8", "float32", "int32"], one_of("uint8", "float32", "int32")]
 
     def infer(self, *inputs: ValueType) -> ValueType:
-        """Return `u8[shape]` or `float32[shape]`."""
-        return ValueType(self.shape, BitFormat(8, "unsigned") if self.dtype == "uint8" else "float32")
+        """Return `u8[shape]`, `float32[shape]` or `token[shape]`."""
+        elements: dict[str, Element] = {"uint8": BitFormat(8, "unsigned"), "float32": "float32", "int32": "token"}
+        return ValueType(self.shape, elements[self.dtype])
 
 
 @operation

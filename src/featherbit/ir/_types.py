@@ -22,7 +22,7 @@ MAX_RANK = 8
 MAX_EXACT = 2**24
 """Every integer up to this magnitude is a float32, so a float32 trainer's sums are exact in any order."""
 
-Element = BitFormat | Literal["int32", "float32"]
+Element = BitFormat | Literal["int32", "float32", "token"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ValueType:
 
     Args:
         shape: 1 to 8 dimensions, each 1 to 2^31 - 1, and so their product.
-        element: a `BitFormat`, `"int32"` or `"float32"`.
+        element: a `BitFormat`, `"int32"`, `"float32"`, or `"token"`, a number of a row in a table.
         bound: no int32 of the value has a larger magnitude; it follows from the ops before it and is not compared.
 
     Raises:
