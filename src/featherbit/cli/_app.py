@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import FeatherbitError
-from . import _bench, _demo, _evaluate, _explain, _kernels, _pack, _recipes, _run, _train
+from . import _bench, _demo, _evaluate, _explain, _kernels, _pack, _recipes, _run, _sweep, _train
 from ._show import error_console
 
 _REFUSED = 2  # the same as for an unknown option
@@ -58,6 +58,7 @@ def _options(
 
 _VERBS: tuple[Callable[..., None], ...] = (
     _train.train,
+    _sweep.sweep,
     _evaluate.evaluate,
     _pack.pack,
     _run.run,

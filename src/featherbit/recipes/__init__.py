@@ -2,3 +2,5 @@
 
 from ._load import load as load
 from ._load import names as names
+from ._sweeps import load_sweep as load_sweep
+from ._sweeps import sweep_names as sweep_names

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -26,12 +26,13 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _SHIPPED.glob("*.toml")))
 
 
-def load(name_or_path: str | Path, overrides: Iterable[str] = (), *, smoke: bool = False) -> Recipe:
+def load(name_or_path: str | Path, overrides: Iterable[str | Mapping[str, Any]] = (), *, smoke: bool = False) -> Recipe:
     """Return a recipe.
 
     Args:
         name_or_path: a shipped recipe's name, or the path of a `.toml` file.
-        overrides: settings to change, such as `"optimizer.learning_rate=1e-3"`; a value is TOML, or else plain text.
+        overrides: settings to change, such as `"optimizer.learning_rate=1e-3"`; a value is TOML, or else plain text;
+            or tables of settings, as in a recipe's file.
         smoke: whether the recipe's `[smoke]` settings are applied, before the overrides.
 
     Raises:
@@ -42,7 +43,7 @@ def load(name_or_path: str | Path, overrides: Iterable[str] = (), *, smoke: bool
     if smoke:
         tree = _merge(tree, smoke_tree)
     for override in overrides:
-        tree = _merge(tree, _parse_override(override))
+        tree = _merge(tree, _parse_override(override) if isinstance(override, str) else dict(override))
     return _validate(tree, str(name_or_path))
 
 
@@ -53,7 +54,7 @@ def _find(name_or_path: str | Path, folder: Path) -> Path:
     path = folder / text
     if path.is_file():
         return path.resolve()
-    hint = _suggest(text, names())
+    hint = suggest(text, names())
     raise RecipeError(f"no recipe {text!r}{hint}; shipped are {', '.join(names())}, or give the path of a .toml file")
 
 
@@ -120,13 +121,14 @@ def _explain(problem: Any) -> str:
     if problem["type"] == "extra_forbidden" and key in _keys(Recipe):
         return f"{key} is a setting of another {location[0]}.kind"
     if problem["type"] == "extra_forbidden":
-        return f"unknown setting {key}{_suggest(key, tuple(_keys(Recipe)))}"
+        return f"unknown setting {key}{suggest(key, tuple(_keys(Recipe)))}"
     if problem["type"] == "missing":
         return f"{key} is missing"
     return f"{key}: {problem['msg']}, got {problem['input']!r}"
 
 
-def _suggest(word: str, known: tuple[str, ...]) -> str:
+def suggest(word: str, known: tuple[str, ...]) -> str:
+    """Return a question about the known word that is most like an unknown one; empty if none is like it."""
     close = difflib.get_close_matches(word, known, n=1)
     return f", did you mean {close[0]!r}?" if close else ""
 
