@@ -148,6 +148,23 @@ def test_steps_one_by_one_are_the_whole_sequence_to_the_bit() -> None:
     assert torch.equal(state[1], last[1])
 
 
+@pytest.mark.parametrize("weight", [Lsq(4), Lsq(4, channels=36), LinearQuant(3), Sign()])
+def test_a_single_step_gate_by_gate_is_that_of_a_sequence_to_the_bit(weight: nn.Module) -> None:
+    torch.manual_seed(4)
+    layer = QuantLSTM(6, 9, num_layers=2, input_quantizer=Lsq(3), hidden_quantizer=Sign(), weight_quantizer=weight)
+    layer.eval()
+    assert layer.state_sizes == (9, 9, 9, 9)
+    x = torch.randn(5, 3, 6)
+    state: tuple[torch.Tensor, ...] = tuple(torch.zeros(3, 9) for _ in range(4))
+    with torch.no_grad():
+        out, (h, c) = layer(x)
+        for t in range(5):
+            step, state = layer.step(x[t], state)
+            assert torch.equal(step, out[t])
+    assert torch.equal(torch.stack([state[0], state[2]]), h)
+    assert torch.equal(torch.stack([state[1], state[3]]), c)
+
+
 def test_every_matrix_has_quantizers_of_its_own() -> None:
     layer = QuantLSTM(3, 3, num_layers=2, weight_quantizer=Lsq(4), input_quantizer=Lsq(3), hidden_quantizer=Lsq(3))
     steps = [p for name, p in layer.named_parameters() if name.endswith("step")]

@@ -8,6 +8,7 @@ what a caller sees, are real numbers as in torch.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -73,7 +74,8 @@ class RecurrentCell(nn.Module):
         """
         if state is None:
             state = self.zeros(x, x.shape[0])
-        return self.advance(self.input_product(x) + self.hidden_product(state[0]), state)
+        given, own = self.input_product.parts(x, self.gates), self.hidden_product.parts(state[0], self.gates)
+        return self.advance([a + b for a, b in zip(given, own, strict=True)], state)
 
     def unroll(self, x: Tensor, batch_sizes: list[int], state: State) -> tuple[Tensor, State]:
         """Run all steps of a batch of sequences.
@@ -96,7 +98,8 @@ class RecurrentCell(nn.Module):
             if len(part) < len(state[0]):
                 ended.append(tuple(s[len(part) :] for s in state))
                 state = tuple(s[: len(part)] for s in state)
-            state = self.advance(part + self.hidden_product.multiply(state[0], weight), state)
+            total = part + self.hidden_product.multiply(state[0], weight)
+            state = self.advance(total.chunk(self.gates, dim=-1), state)
             outputs.append(state[0])
         if ended:
             state = tuple(torch.cat([part, *rest]) for part, *rest in zip(state, *reversed(ended), strict=True))
@@ -106,11 +109,11 @@ class RecurrentCell(nn.Module):
         """Return the state before the first step."""
         return tuple(x.new_zeros(batch, self.hidden_size, dtype=torch.float32) for _ in range(self.states))
 
-    def advance(self, total: Tensor, state: State) -> State:
+    def advance(self, totals: Sequence[Tensor], state: State) -> State:
         """Return the next state.
 
         Args:
-            total: the sum of both products, `[B, gates * H]`.
+            totals: for each gate, the sum of both products, `[B, H]`.
             state: before the step.
         """
         raise NotImplementedError
@@ -147,8 +150,9 @@ class QuantRNNCell(RecurrentCell):
             raise InputError(f"nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
         self.nonlinearity = nn.ReLU() if nonlinearity == "relu" else Tabulated("tanh")
 
-    def advance(self, total: Tensor, state: State) -> State:
+    def advance(self, totals: Sequence[Tensor], state: State) -> State:
         """Return the next hidden state."""
+        (total,) = totals
         return (self.nonlinearity(total),)
 
 
@@ -179,8 +183,8 @@ class QuantLSTMCell(RecurrentCell):
         if bias:
             nn.init.ones_(self.input_product.bias[hidden_size : 2 * hidden_size])
 
-    def advance(self, total: Tensor, state: State) -> State:
+    def advance(self, totals: Sequence[Tensor], state: State) -> State:
         """Return the next hidden and cell state."""
-        i, f, g, o = total.chunk(4, dim=-1)  # each [B, H]
+        i, f, g, o = totals
         c = self.sigmoid(f) * state[1] + self.sigmoid(i) * self.tanh(g)
         return self.sigmoid(o) * self.tanh(c), c

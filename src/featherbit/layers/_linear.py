@@ -66,7 +66,31 @@ class QuantLinear(ProductLayer, nn.Linear):
             x: float `[..., in_features]`.
             weight: the operand that `operand(weight_quantizer, weight)` gives.
         """
-        source = operand(self.input_quantizer, x)
+        return self._finished(operand(self.input_quantizer, x), weight, self.bias)
+
+    def parts(self, x: Tensor, count: int) -> tuple[Tensor, ...]:
+        """Return the product in equal parts, each computed by itself.
+
+        Packed, each part is a step with all that follows it: the gates of a recurrent layer.
+
+        Args:
+            x: float `[..., in_features]`.
+            count: of parts, a divisor of `out_features`.
+
+        Returns:
+            `count` tensors `[..., out_features / count]`.
+        """
+        source, weight = operand(self.input_quantizer, x), operand(self.weight_quantizer, self.weight)
+        size = self.out_features // count
+
+        def part(rows: slice) -> Tensor:
+            scale = weight.scale
+            own = Operand(weight.values[rows], scale[rows] if scale is not None and scale.ndim else scale)
+            return self._finished(source, own, None if self.bias is None else self.bias[rows])
+
+        return tuple(part(slice(i * size, (i + 1) * size)) for i in range(count))
+
+    def _finished(self, source: Operand, weight: Operand, bias: Tensor | None) -> Tensor:
         product = finish(F.linear(source.values, weight.values), source, weight)  # [..., out_features]
         product = quantize_gradient(product, self.gradient_quantizer)
-        return product if self.bias is None else product + self.bias
+        return product if bias is None else product + bias

@@ -70,19 +70,44 @@ class Recurrent(nn.Module):
         out = out.view(steps, batch, -1) if batch else out.new_zeros(steps, 0, out.shape[-1])
         return out.transpose(0, 1) if self.batch_first else out, self._returned(state)
 
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        """Features of each part of the state that `step` takes: layer by layer."""
+        return tuple(cell.hidden_size for cell in self._cells() for _ in range(cell.states))
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run a single step: what a packed network does.
+
+        Args:
+            x: `[B, input_size]`.
+            state: for each of `state_sizes` a tensor `[B, size]`.
+
+        Returns:
+            The output `[B, H]` and the next state.
+        """
+        after: list[Tensor] = []
+        for cell in self._cells():
+            own = cell(x, state[len(after) : len(after) + cell.states])
+            x = own[0]
+            after.extend(own)
+        return x, tuple(after)
+
+    def _cells(self) -> list[RecurrentCell]:
+        return [cast(RecurrentCell, cell) for cell in self.cells]
+
     def _unroll(self, x: Tensor, batch_sizes: list[int], state: State) -> tuple[Tensor, State]:
         """Run all layers on `[sum(batch_sizes), input_size]`, states stacked as `[layers, B, H]`."""
         lasts: list[State] = []
-        for i, cell in enumerate(self.cells):
+        for i, cell in enumerate(self._cells()):
             if i > 0 and self.dropout:
                 x = F.dropout(x, self.dropout, self.training)
-            x, last = cast(RecurrentCell, cell).unroll(x, batch_sizes, tuple(s[i] for s in state))
+            x, last = cell.unroll(x, batch_sizes, tuple(s[i] for s in state))
             lasts.append(last)
         return x, tuple(torch.stack(parts) for parts in zip(*lasts, strict=True))
 
     def _given(self, hx: Any, x: Tensor, batch: int) -> State:
         """Return the caller's state as a tuple, checked, or zeros."""
-        cell = cast(RecurrentCell, self.cells[0])
+        cell = self._cells()[0]
         shape = (len(self.cells), batch, cell.hidden_size)
         if hx is None:
             return tuple(x.new_zeros(shape, dtype=torch.float32) for _ in range(cell.states))
