@@ -10,7 +10,7 @@ import torch
 from featherbit import recipes
 from featherbit.data import digits
 from featherbit.errors import DataError, FeatherbitError, RecipeError
-from featherbit.train import Accuracies, evaluate, fit, load_model, read_recipe, read_result
+from featherbit.train import Figures, evaluate, fit, load_model, read_recipe, read_result
 from tiny_cifar import write_cifar, write_svhn
 from tiny_idx import write_folder
 
@@ -28,6 +28,7 @@ def test_the_smoke_run_of_each_recipe_learns(name, tmp_path, monkeypatch, capsys
     folder = write_folder(tmp_path / "data", train=600, test=30, size=6)
     write_cifar(folder, images_each=80)
     write_svhn(folder, train=400, test=30)
+
     monkeypatch.setenv("FEATHERBIT_DATA", str(folder))
     result = fit(recipes.load(name, smoke=True), tmp_path / "run", progress=True)
     assert result.last.train > 60
@@ -68,7 +69,7 @@ def test_the_result_says_how_it_came_about(run):
     assert (stored["seed"], stored["epochs"], stored["threads"]) == (0, recipe.epochs, 1)
     assert stored["machine"]["torch"] == torch.__version__
     assert set(stored["source"]) == {"commit", "dirty"}
-    assert isinstance(result.selected, Accuracies)
+    assert isinstance(result.selected, Figures)
 
 
 def test_the_selected_epoch_is_the_first_best_on_validation(run):

@@ -56,7 +56,7 @@ def test_every_shipped_recipe_loads_under_its_own_name(name, smoke):
     recipe = recipes.load(name, smoke=smoke)
     assert recipe.name == name
     assert recipe.description
-    assert recipe.expected.test_accuracy is not None
+    assert recipe.expected.figure is not None
     assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
 
 

@@ -34,7 +34,7 @@ def demo(
     recipe = recipes.load(_RECIPE, smoke=smoke)
     result = train.fit(recipe, out / "run", resume=False)
     model = cast("nn.Sequential", train.load_model(out / "run"))
-    test = recipe.data.load().test
+    test = recipe.images().test
     file = out / f"{_RECIPE}.fbit"
     ir.save(packer.pack(model, test.images[:2], verify=False), file)
     compared, isas = _check_equality(model, file, test.images)

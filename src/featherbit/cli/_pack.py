@@ -32,7 +32,7 @@ def pack(
     from ..runtime import explain as explain_graph
 
     model = train.load_model(run_dir, which.value)
-    inputs = train.read_recipe(run_dir).data.load().test.images[:images]
+    inputs = train.read_recipe(run_dir).images().test.images[:images]
     graph = packer.pack(model, inputs[:2], verify=False)
     path = output or run_dir.with_name(f"{run_dir.resolve().name}.fbit")
     console().print(layer_table(str(path), explain_graph(graph)))

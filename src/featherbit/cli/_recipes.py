@@ -22,9 +22,5 @@ def recipes(
         console().print_json(library.load(name, override or ()).model_dump_json(indent=2))
         return
     known = [library.load(each) for each in library.names()]
-    rows = [(r.name, r.description, r.epochs, _expected(r.expected.test_accuracy), r.expected.source) for r in known]
+    rows = [(r.name, r.description, r.epochs, r.expected.figure, r.expected.source) for r in known]
     console().print(table("recipes", ["name", "description", ">epochs", ">expected test", "source"], rows))
-
-
-def _expected(accuracy: float | None) -> str:
-    return "" if accuracy is None else f"{accuracy:.2f} %"

@@ -32,9 +32,10 @@ def train(
     resolved = recipes.load(recipe, override or (), smoke=smoke)
     folder = run_dir or Path("runs", f"{resolved.name}-seed{resolved.seed}")
     result = fit(resolved, folder, resume=not restart, progress=not quiet)
+    metric = result.measured
     rows = [
-        (name, each.epoch + 1, *(f"{value:.2f} %" for value in (each.train, each.validation, each.test)))
+        (name, each.epoch + 1, *(metric.text(value) for value in (each.train, each.validation, each.test)))
         for name, each in (("last", result.last), ("selected by validation", result.selected))
     ]
-    console().print(table("accuracy", ["checkpoint", ">epoch", ">train", ">validation", ">test"], rows))
+    console().print(table(metric.label, ["checkpoint", ">epoch", ">train", ">validation", ">test"], rows))
     console().print(f"run folder: {folder}; pack it with: featherbit pack {folder}")

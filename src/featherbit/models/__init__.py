@@ -1,6 +1,7 @@
 """Model architectures, one file each."""
 
 from ._convnet import ConvNet as ConvNet
+from ._language import Cell as Cell
 from ._language import LanguageModel as LanguageModel
 from ._mlp import Mlp as Mlp
 from ._norm import NormKind as NormKind

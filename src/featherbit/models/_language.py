@@ -57,15 +57,15 @@ class LanguageModel(nn.Module):
         super().__init__()
         weights = Sign(window=None) if weight_quantizer is None else weight_quantizer
         quantizers: dict[str, Any] = {"weight_quantizer": weights, "gradient_quantizer": gradient_quantizer}
-        sizes = (embedding_features, hidden_features, layers)
-        inputs: dict[str, Any] = {"input_quantizer": activation_quantizer, "hidden_quantizer": activation_quantizer}
+        inputs = {"input_quantizer": activation_quantizer, "hidden_quantizer": activation_quantizer}
+        settings = {"num_layers": layers, "dropout": dropout, **inputs, **quantizers}
         self.embedding = nn.Embedding(tokens, embedding_features)
         self.dropout = nn.Dropout(dropout)
         self.recurrent: QuantLSTM | QuantRNN
         if cell == "lstm":
-            self.recurrent = QuantLSTM(*sizes, dropout=dropout, **inputs, **quantizers)
+            self.recurrent = QuantLSTM(embedding_features, hidden_features, **settings)
         else:
-            self.recurrent = QuantRNN(*sizes, nonlinearity, dropout=dropout, **inputs, **quantizers)
+            self.recurrent = QuantRNN(embedding_features, hidden_features, nonlinearity=nonlinearity, **settings)
         copies = {name: copy.deepcopy(quantizer) for name, quantizer in quantizers.items()}
         self.scores = QuantLinear(
             hidden_features, tokens, input_quantizer=copy.deepcopy(activation_quantizer), **copies

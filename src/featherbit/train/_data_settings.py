@@ -1,4 +1,4 @@
-"""The part of a recipe's schema that says which data, and what training does to its images."""
+"""The part of a recipe's schema that says which data, and what training does to it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,38 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .. import data
-from ._settings import Count, Settings
+from ._settings import Count, Settings, Share
+from ._task import Classification, LanguageModeling
 
 
-class DigitsSettings(Settings):
+class _ImageSettings(Settings):
+    """Labeled images."""
+
+    def load(self) -> data.Dataset:
+        """Return the data set."""
+        raise NotImplementedError
+
+    def task(self) -> Classification:
+        """Return what is learned from them."""
+        return Classification(self.load())
+
+
+class TextSettings(Settings):
+    """Any text, and the steps through which training goes back."""
+
+    level: data.Level = "word"
+    sequence_length: Count = 35
+
+    def load(self) -> data.Corpus:
+        """Return the text."""
+        raise NotImplementedError
+
+    def task(self) -> LanguageModeling:
+        """Return what is learned from it."""
+        return LanguageModeling(self.load(), self.sequence_length)
+
+
+class DigitsSettings(_ImageSettings):
     """The embedded digits: `data.digits`."""
 
     kind: Literal["digits"]
@@ -23,7 +51,7 @@ class DigitsSettings(Settings):
         return data.digits(split_seed=self.split_seed, validation_size=self.validation_size, test_size=self.test_size)
 
 
-class MnistSettings(Settings):
+class MnistSettings(_ImageSettings):
     """MNIST: `data.mnist`."""
 
     kind: Literal["mnist"]
@@ -36,7 +64,7 @@ class MnistSettings(Settings):
         return data.mnist(self.path, download=self.download, validation_size=self.validation_size)
 
 
-class IdxSettings(Settings):
+class IdxSettings(_ImageSettings):
     """Any set in four IDX files: `data.idx_folder`."""
 
     kind: Literal["idx"]
@@ -48,7 +76,7 @@ class IdxSettings(Settings):
         return data.idx_folder(self.path, validation_size=self.validation_size)
 
 
-class Cifar10Settings(Settings):
+class Cifar10Settings(_ImageSettings):
     """CIFAR-10: `data.cifar10`."""
 
     kind: Literal["cifar10"]
@@ -64,7 +92,7 @@ class Cifar10Settings(Settings):
         )
 
 
-class SvhnSettings(Settings):
+class SvhnSettings(_ImageSettings):
     """SVHN: `data.svhn`."""
 
     kind: Literal["svhn"]
@@ -85,7 +113,7 @@ class SvhnSettings(Settings):
         )
 
 
-class ImageFolderSettings(Settings):
+class ImageFolderSettings(_ImageSettings):
     """Photographs in a folder for each class: `data.image_folder`."""
 
     kind: Literal["images"]
@@ -106,8 +134,43 @@ class ImageFolderSettings(Settings):
         )
 
 
+class PennTreebankSettings(TextSettings):
+    """The Penn Treebank: `data.penn_treebank`."""
+
+    kind: Literal["penn_treebank"]
+    path: str | None = None
+    download: bool = False
+    checksums: bool = True
+
+    def load(self) -> data.Corpus:
+        """Return the text."""
+        return data.penn_treebank(self.path, level=self.level, download=self.download, checksums=self.checksums)
+
+
+class TextFileSettings(TextSettings):
+    """Any text in a file: `data.text_file`."""
+
+    kind: Literal["text"]
+    path: str
+    validation_share: Share = 0.05
+    test_share: Share = 0.05
+
+    def load(self) -> data.Corpus:
+        """Return the text."""
+        return data.text_file(
+            self.path, level=self.level, validation_share=self.validation_share, test_share=self.test_share
+        )
+
+
 DataSettings = Annotated[
-    DigitsSettings | MnistSettings | IdxSettings | Cifar10Settings | SvhnSettings | ImageFolderSettings,
+    DigitsSettings
+    | MnistSettings
+    | IdxSettings
+    | Cifar10Settings
+    | SvhnSettings
+    | ImageFolderSettings
+    | PennTreebankSettings
+    | TextFileSettings,
     Field(discriminator="kind"),
 ]
 

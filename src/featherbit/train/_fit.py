@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from ..data import Dataset, mix_seed
-from ..errors import RecipeError
+from ..data import mix_seed
 from ._memory import ask_for_huge_pages
 from ._recipe import Recipe
 from ._result import Result, measure, read_result
 from ._run_folder import METRICS, RECIPE, RESULT, checkpoint_path, open_run, write_json
 
 if TYPE_CHECKING:
-    from ._lightning import RunRecord
+    from ._run_record import RunRecord
+    from ._task import Task
 
 _INTERRUPTED = 130  # the shell's exit status of a program ended by Ctrl-C
 
@@ -42,7 +42,7 @@ def fit(recipe: Recipe, run_dir: str | Path, *, resume: bool = True, progress: b
         progress: whether to show progress on standard output.
 
     Returns:
-        Accuracies at the last epoch and at the epoch selected by validation, and how they came about.
+        Figures of the last epoch and of the epoch selected by validation, and how they came about.
 
     Raises:
         RecipeError: the folder holds a run of another recipe, or the data is too small for the batch size.
@@ -56,40 +56,34 @@ def fit(recipe: Recipe, run_dir: str | Path, *, resume: bool = True, progress: b
         return read_result(run_dir)
     ask_for_huge_pages()
     with _explained_interrupt(run_dir), _torch_state(recipe):
-        dataset = _load_data(recipe)
-        record = _train(recipe, dataset, run_dir, progress)
+        task = recipe.data.task()
+        task.check(recipe)
+        record = _train(recipe, task, run_dir, progress)
         seconds = sum(row["seconds"] for row in record.rows)
-        result = measure(run_dir, recipe, dataset, seconds=seconds, selected_epoch=record.best_epoch)
+        result = measure(run_dir, recipe, task, seconds=seconds, selected_epoch=record.best_epoch)
         write_json(run_dir / RESULT, result.model_dump(mode="json"))
     if progress:
         print(result.summary(), flush=True)
     return result
 
 
-def _load_data(recipe: Recipe) -> Dataset:
-    dataset = recipe.data.load()
-    if len(dataset.train) < recipe.batch_size:
-        raise RecipeError(f"batch_size {recipe.batch_size} is larger than the {len(dataset.train)} training images")
-    return dataset
-
-
-def _train(recipe: Recipe, dataset: Dataset, run_dir: Path, progress: bool) -> RunRecord:
+def _train(recipe: Recipe, task: Task, run_dir: Path, progress: bool) -> RunRecord:
     """Run the epochs that are left; checkpoints go to the run folder."""
     from ._quiet import quiet_lightning
 
     with quiet_lightning():
-        from ._lightning import Classifier, RunRecord
+        from ._run_record import RunRecord
         from ._trainer import make_trainer
 
         torch.manual_seed(mix_seed(recipe.seed, -1))
-        model: nn.Module = recipe.model.build(dataset.image_shape, dataset.classes)
+        model: nn.Module = recipe.model.build_for(task.facts)
         if recipe.channels_last:
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # unknown to its annotations
-        record = RunRecord(run_dir)
+        record = RunRecord(run_dir, recipe.epochs, task.metric)
         trainer = make_trainer(recipe, run_dir, record, progress=progress)
         last = checkpoint_path(run_dir, "last")
         trainer.fit(
-            Classifier(model, recipe, dataset),
+            task.module(model, recipe),
             ckpt_path=str(last) if last.exists() else None,
             weights_only=True,
         )

@@ -6,9 +6,10 @@ import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
+from torch import nn
 
 from ..errors import RecipeError
-from ..models import ConvNet, Mlp, NormKind, ResNet, VggSmall
+from ..models import Cell, ConvNet, LanguageModel, Mlp, NormKind, ResNet, VggSmall
 from ._quantizers import (
     ActivationKind,
     EstimatorKind,
@@ -55,7 +56,19 @@ class LowBitSettings(Settings):
         }
 
 
-class MlpSettings(LowBitSettings):
+class _ImageModelSettings(LowBitSettings):
+    """A network that gives the classes of images scores."""
+
+    def build(self, image_shape: tuple[int, ...], classes: int) -> nn.Module:
+        """Return the network with fresh weights, drawn from torch's global generator."""
+        raise NotImplementedError
+
+    def build_for(self, facts: dict[str, Any]) -> nn.Module:
+        """Return the network for the images that these facts, of a checkpoint, are about."""
+        return self.build(tuple(facts["image_shape"]), facts["classes"])
+
+
+class MlpSettings(_ImageModelSettings):
     """The multi-layer perceptron `models.Mlp`."""
 
     kind: Literal["mlp"] = "mlp"
@@ -82,7 +95,7 @@ class MlpSettings(LowBitSettings):
         )
 
 
-class ConvNetSettings(LowBitSettings):
+class ConvNetSettings(_ImageModelSettings):
     """The paper's convolutional network `models.ConvNet`.
 
     It has any width and number of bits.
@@ -105,7 +118,7 @@ class ConvNetSettings(LowBitSettings):
         )
 
 
-class VggSmallSettings(LowBitSettings):
+class VggSmallSettings(_ImageModelSettings):
     """The network `models.VggSmall`."""
 
     kind: Literal["vgg-small"]
@@ -117,7 +130,7 @@ class VggSmallSettings(LowBitSettings):
         return VggSmall(image_shape, classes, channels=self.channels, norm=self.norm, **self.quantizers())
 
 
-class ResNetSettings(LowBitSettings):
+class ResNetSettings(_ImageModelSettings):
     """The residual network `models.ResNet`."""
 
     kind: Literal["resnet"]
@@ -142,12 +155,47 @@ class ResNetSettings(LowBitSettings):
         return ResNet(classes, self.widths, self.blocks, self.stem, image_channels=image_shape[0], **self.quantizers())
 
 
+class LanguageSettings(LowBitSettings):
+    """The recurrent language model `models.LanguageModel`."""
+
+    kind: Literal["language"]
+    cell: Cell = "lstm"
+    nonlinearity: Literal["tanh", "relu"] = "tanh"  # of an RNN
+    embedding_features: Count
+    hidden_features: Count
+    layers: Count = 1
+    dropout: Rate = 0.0
+    activation: Literal["sign", "linear", "log", "unsigned", "lsq", "lsq_signed", "dorefa", "float"] = "linear"
+
+    def build(self, tokens: int) -> LanguageModel:
+        """Return the network with fresh weights, drawn from torch's global generator."""
+        quantizers = self.quantizers()
+        return LanguageModel(
+            tokens,
+            self.embedding_features,
+            self.hidden_features,
+            self.layers,
+            cell=self.cell,
+            nonlinearity=self.nonlinearity,
+            dropout=self.dropout,
+            activation_quantizer=quantizers.pop("activation"),
+            **quantizers,
+        )
+
+    def build_for(self, facts: dict[str, Any]) -> LanguageModel:
+        """Return the network for the vocabulary in these facts, of a checkpoint."""
+        return self.build(len(facts["vocabulary"]))
+
+
 def _kind_or_mlp(value: Any) -> Any:
     """Let a model without `kind` be a perceptron, as it was when there was no other."""
     return {"kind": "mlp", **value} if isinstance(value, dict) else value
 
 
 ModelSettings = Annotated[
-    Annotated[MlpSettings | ConvNetSettings | VggSmallSettings | ResNetSettings, Field(discriminator="kind")],
+    Annotated[
+        MlpSettings | ConvNetSettings | VggSmallSettings | ResNetSettings | LanguageSettings,
+        Field(discriminator="kind"),
+    ],
     BeforeValidator(_kind_or_mlp),
 ]

@@ -18,6 +18,7 @@ class _OptimizerSettings(Settings):
     learning_rate: Positive
     scale_learning_rate: bool = True  # gamma = 1 / sqrt(1.5 / (fan_in + fan_out)) for latent weights
     clip: Positive = 1.0  # latent weights stay in their quantizer's range, [-1, 1] for one bit, times this
+    gradient_clip: Positive | None = None  # the whole gradient's largest norm
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         """Return an optimizer of a model's parameters.
@@ -43,6 +44,16 @@ class AdamSettings(_OptimizerSettings):
     def _make(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         betas = (self.beta1, self.beta2)
         return torch.optim.Adam(groups, lr=self.learning_rate, betas=betas, eps=self.epsilon, fused=True)
+
+
+class SgdSettings(_OptimizerSettings):
+    """Plain gradient descent, or with momentum, as torch has it."""
+
+    kind: Literal["sgd"]
+    momentum: Rate = 0.0
+
+    def _make(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+        return torch.optim.SGD(groups, lr=self.learning_rate, momentum=self.momentum, fused=True)
 
 
 class AdaMaxSettings(_OptimizerSettings):
@@ -85,7 +96,7 @@ def _kind_or_adam(value: Any) -> Any:
 
 
 OptimizerSettings = Annotated[
-    Annotated[AdamSettings | AdaMaxSettings | ShiftAdaMaxSettings, Field(discriminator="kind")],
+    Annotated[AdamSettings | SgdSettings | AdaMaxSettings | ShiftAdaMaxSettings, Field(discriminator="kind")],
     BeforeValidator(_kind_or_adam),
 ]
 

@@ -7,7 +7,7 @@ import sys
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 
-from ._lightning import RunRecord
+from ._run_record import RunRecord
 
 
 class EpochLines(Callback):
@@ -23,23 +23,16 @@ class EpochLines(Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Print the epoch before, whose row is complete by now."""
-        self._print(trainer)
+        self._print()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Print the last epoch."""
-        self._print(trainer)
+        self._print()
 
-    def _print(self, trainer: pl.Trainer) -> None:
-        if not self.record.rows or self.record.rows[-1]["epoch"] in self._printed:
-            return
-        row = self.record.rows[-1]
-        self._printed.add(int(row["epoch"]))
-        print(
-            f"epoch {row['epoch'] + 1}/{trainer.max_epochs}  loss {row['train_loss']:.4f}  "
-            f"train {row['train_accuracy']:.2f} %  validation {row['validation_accuracy']:.2f} %  "
-            f"{row['seconds']:.1f} s",
-            flush=True,
-        )
+    def _print(self) -> None:
+        if self.record.rows and self.record.rows[-1]["epoch"] not in self._printed:
+            self._printed.add(int(self.record.rows[-1]["epoch"]))
+            print(self.record.line(), flush=True)
 
 
 def bar_or_lines(record: RunRecord) -> Callback:

@@ -28,7 +28,9 @@ from ..quantizers import (
 )
 
 WeightKind = Literal["linear", "log", "lsq", "dorefa", "ternary", "float"]
-ActivationKind = Literal["sign", "stochastic_sign", "linear", "log", "unsigned", "lsq", "dorefa", "relu", "hardtanh"]
+ActivationKind = Literal[
+    "sign", "stochastic_sign", "linear", "log", "unsigned", "lsq", "lsq_signed", "dorefa", "relu", "hardtanh", "float"
+]
 EstimatorKind = Literal["straight_through", "polynomial", "swish"]
 GradientKind = Literal["log", "linear"]
 GradientScale = Literal["tensor", "sample"]
@@ -83,7 +85,9 @@ def make_activation(kind: ActivationKind, bits: int, estimator: Estimator) -> nn
         "stochastic_sign": lambda: StochasticSign(estimator=estimator),
         "log": lambda: LogQuant(bits),
         "unsigned": lambda: UnsignedQuant(bits),
+        "float": Identity,
         "lsq": lambda: Lsq(bits, signed=False),
+        "lsq_signed": lambda: Lsq(bits),
         "dorefa": lambda: DorefaActivation(bits),
         "linear": lambda: Sign(estimator=estimator) if bits == 1 else LinearQuant(bits),
     }

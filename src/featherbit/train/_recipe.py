@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from ._data_settings import AugmentationSettings, DataSettings
-from ._model_settings import ModelSettings
+from ..data import Corpus, Dataset
+from ..errors import RecipeError
+from ._data_settings import AugmentationSettings, DataSettings, TextSettings
+from ._metric import METRICS, MetricName
+from ._model_settings import LanguageSettings, ModelSettings
 from ._optimizer_settings import OptimizerSettings, ScheduleSettings, WideningSettings
 from ._settings import Positive, Settings
 
@@ -20,8 +23,23 @@ class ExpectedResult(Settings):
     """What the recipe is known to reach; a record, used by no computation."""
 
     test_accuracy: Annotated[float, Field(ge=0, le=100)] | None = None  # percent, at the last epoch
+    test_perplexity: Positive | None = None  # likewise
+    test_bits_per_character: Positive | None = None
     seconds: Positive | None = None
     source: str = ""
+
+    @property
+    def figure(self) -> str | None:
+        """The expected figure in print; None without one."""
+        values: dict[MetricName, float | None] = {
+            "accuracy": self.test_accuracy,
+            "perplexity": self.test_perplexity,
+            "bits_per_character": self.test_bits_per_character,
+        }
+        known = ((METRICS[name], value) for name, value in values.items() if value is not None)
+        return next(
+            (f"{metric.text(value)}{'' if metric.unit else f' {metric.label}'}" for metric, value in known), None
+        )
 
 
 class Recipe(Settings):
@@ -54,3 +72,35 @@ class Recipe(Settings):
         if widening is not None and epochs is not None and widening.after_epochs >= epochs:
             raise ValueError(f"after_epochs must leave some of the {epochs} epochs")
         return widening
+
+    @model_validator(mode="after")
+    def _model_fits_data(self) -> Recipe:
+        is_text = isinstance(self.data, TextSettings)
+        if is_text != isinstance(self.model, LanguageSettings):
+            kind = "text, for model.kind language" if is_text else "images, for another model.kind"
+            raise ValueError(f"data.kind {self.data.kind} is {kind}; model.kind is {self.model.kind}")
+        if is_text and (self.channels_last or self.augmentation != AugmentationSettings()):
+            raise ValueError("augmentation and channels_last are for images; leave them out with text")
+        return self
+
+    def images(self) -> Dataset:
+        """Load the recipe's images.
+
+        Raises:
+            RecipeError: its data is text.
+            DataError: the data is missing or damaged.
+        """
+        if isinstance(self.data, TextSettings):
+            raise RecipeError(f"{self.name} is about text, data.kind {self.data.kind}; images are needed here")
+        return self.data.load()
+
+    def corpus(self) -> Corpus:
+        """Load the recipe's text.
+
+        Raises:
+            RecipeError: its data is images.
+            DataError: the data is missing or damaged.
+        """
+        if not isinstance(self.data, TextSettings):
+            raise RecipeError(f"{self.name} is about images, data.kind {self.data.kind}; text is needed here")
+        return self.data.load()

@@ -12,6 +12,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from ..data import Vocabulary
 from ..errors import DataError, RecipeError
 from ._recipe import Recipe
 
@@ -135,17 +136,31 @@ def load_model(run_dir: str | Path, which: Which = "last") -> nn.Module:
 
     Args:
         run_dir: the folder given to `fit`.
-        which: the `"last"` checkpoint, or the one `"selected"` by validation accuracy.
+        which: the `"last"` checkpoint, or the one `"selected"` by validation.
 
     Raises:
         DataError: no such run or checkpoint, or it is damaged.
     """
     recipe = read_recipe(run_dir)
     checkpoint = read_checkpoint(checkpoint_path(run_dir, which))
-    shape = checkpoint["featherbit"]
     with torch.random.fork_rng(devices=[]):  # the fresh weights are thrown away; no caller should notice them
-        model = recipe.model.build(tuple(shape["image_shape"]), shape["classes"])
+        model = recipe.model.build_for(checkpoint["featherbit"])
     prefix = "model."
     weights = checkpoint["state_dict"].items()
     model.load_state_dict({name.removeprefix(prefix): value for name, value in weights if name.startswith(prefix)})
     return model.eval()
+
+
+def load_vocabulary(run_dir: str | Path) -> Vocabulary:
+    """Return the vocabulary that a language model was trained with.
+
+    Args:
+        run_dir: the folder given to `fit`.
+
+    Raises:
+        DataError: no such run or checkpoint, it is damaged, or its model is no language model.
+    """
+    facts = read_checkpoint(checkpoint_path(run_dir, "last"))["featherbit"]
+    if "vocabulary" not in facts:
+        raise DataError(f"{run_dir} has no vocabulary: its model was trained on images; give a run of a language model")
+    return Vocabulary(facts["level"], tuple(facts["vocabulary"]))

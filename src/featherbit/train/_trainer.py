@@ -8,9 +8,9 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from ._lightning import AtomicCheckpointIO, RunRecord
 from ._progress import bar_or_lines
 from ._recipe import Recipe
+from ._run_record import AtomicCheckpointIO, RunRecord
 
 
 def make_trainer(recipe: Recipe, run_dir: Path, record: RunRecord, *, progress: bool) -> pl.Trainer:
