@@ -77,6 +77,7 @@ enum class TileOpKind {
     affine_real,   // float to float: the same
     add,           // int: x = x * low + other * high + shift
     add_real,      // float: x += other
+    mul_real,      // float: x *= other
     prelu,         // float: x = x > 0 ? x : reals[column] * x
     clamp,         // float: limit to real_low .. real_high; NaN stays NaN
     threshold,     // int to +-1: +1 where (x >= integers[column]) XOR flips[column]
@@ -85,6 +86,9 @@ enum class TileOpKind {
                    // more_reals[column]; where y is nearer than kLineSlack to a tie, thresholds decide
     quantize,      // float to code: clip(rint(x / real_low), low, high) - low; NaN gives 0
     sign_real,     // float to +-1: +1 where x >= 0
+    look_up,       // float: x = reals[clip(rint(x / real_low), -half, half - 1) + half], half = count / 2; NaN takes reals[0];
+                   // `reals` is a table of `count` entries, the same for every column, count even and at most kMostEntries
+    // What follows writes, what comes before does not.
     store_lanes,   // write lanes as they are, 32 bits each
     store_bits,    // write bit = x > 0
     store_planes,  // write `count` bit-planes of the code x, `plane_bytes` apart
@@ -92,6 +96,7 @@ enum class TileOpKind {
 };
 
 constexpr float kLineSlack = 1.0F / 512.0F;
+constexpr std::int64_t kMostEntries = std::int64_t{1} << 23;
 
 struct TileOp {
     TileOpKind kind = TileOpKind::store_lanes;

@@ -1,6 +1,7 @@
 // The binding: check sizes, release the GIL, call. No arithmetic here; messages for people are made in Python.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
@@ -154,6 +155,10 @@ class StepBuilder {
         require(rows(at) == rows_, "one offset for each row is needed");
         step_->produce(std::make_unique<Planar>(source, offsets(at), channel_bytes));
     }
+    void embedding(int memory, In<std::uint8_t, 2> codes, bool sign) {
+        require(columns(codes) == n_, "codes have a wrong row length");
+        step_->produce(std::make_unique<Embedding>(memory, rows_, codes.data(), rows(codes), n_, sign));
+    }
     void pool(const Source& source, PoolKind kind, Offsets windows, std::int64_t places, std::int32_t zero_point) {
         require(rows(windows) == rows_ * places, "one offset for each place of each window is needed");
         step_->produce(std::make_unique<Pool>(table_, source, kind, offsets(windows), places, zero_point));
@@ -191,6 +196,7 @@ class StepBuilder {
         step_->add(memory, offsets(at), mine, other, shift);
     }
     void add_real(int memory, Offsets at) { step_->add_real(memory, offsets(at)); }
+    void mul_real(int memory, Offsets at) { step_->mul_real(memory, offsets(at)); }
     void prelu(In<float, 1> slope) {
         require(rows(slope) == n_, "slope has a wrong length");
         step_->prelu(slope.data());
@@ -213,6 +219,11 @@ class StepBuilder {
     }
     void quantize(float step, std::int32_t low, std::int32_t high) { step_->quantize(step, low, high); }
     void sign_real() { step_->sign_real(); }
+    void look_up(In<float, 1> table, float step) {
+        require(rows(table) >= 2 && rows(table) % 2 == 0 && rows(table) <= kMostEntries,
+                "a table has an even number of entries");
+        step_->look_up(table.data(), rows(table), step);
+    }
     void store(const Source& target, Offsets at, std::int64_t pixel_bytes) {
         step_->store(target.form, target.memory, offsets(at), target.planes, target.plane_bytes, pixel_bytes,
                      target.sign && target.form == Form::bytes ? 1 : 0);
@@ -252,23 +263,63 @@ Padding make_padding(In<std::uint8_t, 2> missing, In<std::uint16_t, 1> row_class
                    delta};
 }
 
+// Whether an array holds `times` times `m` images of `row_bytes`; no product of the three need fit an integer.
+bool holds(const auto& array, std::int64_t row_bytes, std::int64_t m, std::int64_t times = 1) {
+    if (row_bytes == 0 || m == 0) return true;
+    return times <= static_cast<std::int64_t>(array.nbytes()) / row_bytes / m;
+}
+
+// Where the caller's memories begin. `arrays` keeps them alive; what the plan writes must be writable.
+std::vector<char*> externals(const Plan& plan, const std::vector<nb::object>& arrays, std::int64_t m, std::int64_t times,
+                             const std::vector<bool>& advances) {
+    require(arrays.size() == plan.externals(), "one array for each external memory is needed");
+    std::vector<char*> at;
+    for (std::size_t i = 0; i < arrays.size(); ++i) {
+        AnyIn array;
+        AnyOut writable;
+        require(nb::try_cast(arrays[i], array, false), "an external memory is a C-contiguous array on the CPU");
+        require(!plan.writes(i) || nb::try_cast(arrays[i], writable, false), "the plan writes a read-only array");
+        require(holds(array, plan.row_bytes()[i], m, !advances.empty() && advances[i] ? times : 1),
+                "an external memory is too small");
+        at.push_back(static_cast<char*>(const_cast<void*>(array.data())));
+    }
+    return at;
+}
+
 using Taps = std::vector<std::tuple<std::size_t, int, AnyOut>>;
 
-void run_plan(const Plan& plan, AnyIn input, AnyOut output, std::int64_t m, int threads, const Taps& taps) {
-    require(threads >= 1 && m >= 0, "a run needs at least one thread");
-    const auto fits = [&](const auto& array, int memory) {
-        return static_cast<std::int64_t>(array.nbytes()) >= m * plan.row_bytes()[static_cast<std::size_t>(memory)];
-    };
-    require(fits(input, kInput) && fits(output, kOutput), "input or output is too small");
+void run_on(const Plan& plan, const std::vector<nb::object>& arrays, std::int64_t m, int threads, const Taps& taps) {
+    require(threads >= 1 && m >= 0, "a run needs at least one thread, and no count is negative");
+    const std::vector<char*> memory = externals(plan, arrays, m, 1, {});
     std::vector<Plan::Tap> native;
-    for (const auto& [step, memory, to] : taps) {
-        require(step < plan.steps() && memory >= 0 && memory < static_cast<int>(plan.row_bytes().size()) &&
-                    fits(to, memory),
+    for (const auto& [step, from, to] : taps) {
+        require(step < plan.steps() && from >= 0 && from < static_cast<int>(plan.row_bytes().size()) &&
+                    holds(to, plan.row_bytes()[static_cast<std::size_t>(from)], m),
                 "a tap has a wrong step, memory or size");
-        native.push_back({step, memory, static_cast<char*>(to.data())});
+        native.push_back({step, from, static_cast<char*>(to.data())});
     }
     const nb::gil_scoped_release unlocked;
-    plan.run(input.data(), m, output.data(), threads, native);
+    plan.run(memory, m, threads, native);
+}
+
+void run_steps(const Plan& plan, const std::vector<nb::object>& arrays, const std::vector<bool>& advances,
+               const std::vector<std::pair<int, int>>& pairs, std::int64_t steps, std::int64_t m, int threads) {
+    require(threads >= 1 && m >= 0 && steps >= 0, "a run needs at least one thread, and no count is negative");
+    require(advances.size() == plan.externals(), "each external memory advances or does not");
+    std::vector<bool> free = advances;  // of a pair neither advances nor is in another pair
+    free.flip();
+    const auto take = [&](int memory) {
+        const bool taken = memory >= 0 && memory < static_cast<int>(free.size()) && free[static_cast<std::size_t>(memory)];
+        if (taken) free[static_cast<std::size_t>(memory)] = false;
+        return taken;
+    };
+    for (const auto& [old, next] : pairs)
+        require(take(old) && take(next) && plan.row_bytes()[static_cast<std::size_t>(old)] ==
+                                               plan.row_bytes()[static_cast<std::size_t>(next)],
+                "a pair is two external memories of one size that do not advance, in no other pair");
+    const std::vector<char*> memory = externals(plan, arrays, m, steps, advances);
+    const nb::gil_scoped_release unlocked;
+    plan.run_sequence(memory, m, threads, {steps, advances, pairs});
 }
 
 }  // namespace
@@ -314,6 +365,7 @@ NB_MODULE(_native, module) {
         .def("concat", &StepBuilder::concat)
         .def("rearrange", &StepBuilder::rearrange)
         .def("planar", &StepBuilder::planar)
+        .def("embedding", &StepBuilder::embedding)
         .def("pool", &StepBuilder::pool)
         .def("dense", &StepBuilder::dense)
         .def("gather", &StepBuilder::gather)
@@ -321,6 +373,7 @@ NB_MODULE(_native, module) {
         .def("affine", &StepBuilder::affine)
         .def("add", &StepBuilder::add)
         .def("add_real", &StepBuilder::add_real)
+        .def("mul_real", &StepBuilder::mul_real)
         .def("prelu", &StepBuilder::prelu)
         .def("clamp", &StepBuilder::clamp)
         .def("threshold", &StepBuilder::threshold)
@@ -328,16 +381,24 @@ NB_MODULE(_native, module) {
         .def("count_by_line", &StepBuilder::count_by_line)
         .def("quantize", &StepBuilder::quantize)
         .def("sign_real", &StepBuilder::sign_real)
+        .def("look_up", &StepBuilder::look_up)
         .def("store", &StepBuilder::store)
         .def("border", &StepBuilder::border);
     nb::class_<Plan>(module, "Plan")
         .def("__init__",
-             [](Plan* self, std::vector<StepBuilder*> builders, const std::vector<std::int64_t>& row_bytes) {
+             [](Plan* self, std::vector<StepBuilder*> builders, const std::vector<std::int64_t>& row_bytes,
+                std::size_t externals) {
+                 require(externals <= row_bytes.size(), "each external memory has a size");
                  std::vector<std::unique_ptr<Step>> steps;
                  for (StepBuilder* builder : builders) steps.push_back(builder->take());
-                 new (self) Plan(std::move(steps), row_bytes);
-             })
+                 new (self) Plan(std::move(steps), row_bytes, externals);
+             },
+             nb::arg("steps"), nb::arg("row_bytes"), nb::arg("externals") = 2)
         .def_prop_ro("panel_bytes", &Plan::panel_bytes)
         .def_prop_ro("arena_bytes", &Plan::arena_bytes)
-        .def("run", &run_plan);
+        .def("run", [](const Plan& plan, nb::object input, nb::object output, std::int64_t m, int threads,
+                       const Taps& taps) { run_on(plan, {input, output}, m, threads, taps); })
+        .def("run_on", &run_on, nb::arg("arrays"), nb::arg("m"), nb::arg("threads"), nb::arg("taps"))
+        .def("run_steps", &run_steps, nb::arg("arrays"), nb::arg("advances"), nb::arg("pairs"), nb::arg("steps"),
+             nb::arg("m"), nb::arg("threads"));
 }

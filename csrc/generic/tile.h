@@ -62,6 +62,16 @@ inline Ints code_of(Reals x, float low, float high) {
     return __builtin_convertvector(round_even(at_least < high ? at_least : Reals{} + high), Ints);
 }
 
+// The loads are apart: a gather is no faster than they are where there is one, and not every ISA has it.
+inline Ints look_up(const TileOp& op, Reals x) {
+    const auto half = static_cast<std::int32_t>(op.count / 2);
+    alignas(64) std::int32_t places[kGroup];
+    alignas(64) float entries[kGroup];
+    store_lanes(places, code_of(x / op.real_low, static_cast<float>(-half), static_cast<float>(half - 1)) + half);
+    for (int i = 0; i < kGroup; ++i) entries[i] = op.reals[places[i]];
+    return load_lanes<Ints>(entries);
+}
+
 inline Ints count_reached(const TileOp& op, Ints x, std::int64_t column) {
     Ints count = {};
     for (std::int64_t j = 0; j < op.count; ++j) count -= x >= load_lanes<Ints>(op.integers + j * op.integers_stride + column);
@@ -255,6 +265,12 @@ inline void map_lanes(const TileOp* ops, std::int64_t count, bool keep, const Ti
                                                   reinterpret_cast<Reals>(other_lanes<Full>(place(r), valid)));
                 });
                 break;
+            case TileOpKind::mul_real:
+                each([&](Ints v, std::int64_t r) {
+                    return reinterpret_cast<Ints>(reinterpret_cast<Reals>(v) *
+                                                  reinterpret_cast<Reals>(other_lanes<Full>(place(r), valid)));
+                });
+                break;
             case TileOpKind::prelu: {
                 const Reals slope = reals();
                 each([&](Ints lanes, std::int64_t) {
@@ -285,6 +301,9 @@ inline void map_lanes(const TileOp* ops, std::int64_t count, bool keep, const Ti
                 break;
             case TileOpKind::sign_real:
                 each([&](Ints lanes, std::int64_t) { return plus_minus_one(reinterpret_cast<Reals>(lanes) >= 0.0F); });
+                break;
+            case TileOpKind::look_up:
+                each([&](Ints lanes, std::int64_t) { return look_up(*op, reinterpret_cast<Reals>(lanes)); });
                 break;
             case TileOpKind::store_lanes:
                 FEATHERBIT_UNROLL for (int r = 0; r < Rows; ++r) store_some_lanes<Full>(place(row + r), valid, x[r]);

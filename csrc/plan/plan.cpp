@@ -15,9 +15,10 @@ constexpr std::int64_t kTileBytes = 512 << 10;
 }  // namespace
 
 struct Plan::Call {
-    char* input;
-    char* output;
+    const std::vector<char*>& memory;
+    std::int64_t m;
     const std::vector<Tap>& taps;
+    const Sequence& sequence;
 };
 
 // An arena for one thread, or one team of threads, of one call, given back at its end.
@@ -47,7 +48,7 @@ class Plan::Lease {
         if (arena_->images < images) {
             arena_->images = 0;  // an allocation below may throw
             arena_->buffers.clear();
-            for (std::size_t i = kFirstBuffer; i < plan_.row_bytes_.size(); ++i) {
+            for (std::size_t i = plan_.externals_; i < plan_.row_bytes_.size(); ++i) {
                 const auto bytes = static_cast<std::size_t>(plan_.row_bytes_[i] * images);
                 arena_->buffers.push_back(make_aligned<char>(bytes));
                 std::memset(arena_->buffers.back().get(), 0, bytes);
@@ -70,10 +71,13 @@ class Plan::Lease {
     std::unique_ptr<Arena> arena_;
 };
 
-Plan::Plan(std::vector<std::unique_ptr<Step>> steps, std::vector<std::int64_t> row_bytes)
-    : steps_(std::move(steps)), row_bytes_(std::move(row_bytes)) {
+Plan::Plan(std::vector<std::unique_ptr<Step>> steps, std::vector<std::int64_t> row_bytes, std::size_t externals)
+    : steps_(std::move(steps)), row_bytes_(std::move(row_bytes)), externals_(externals) {
+    for (std::size_t i = 0; i < externals_; ++i)
+        written_.push_back(std::any_of(steps_.begin(), steps_.end(),
+                                       [&](const auto& step) { return step->writes(static_cast<int>(i)); }));
     std::int64_t image_bytes = 1;
-    for (std::size_t i = kFirstBuffer; i < row_bytes_.size(); ++i) image_bytes += row_bytes_[i];
+    for (std::size_t i = externals_; i < row_bytes_.size(); ++i) image_bytes += row_bytes_[i];
     tile_images_ = std::clamp<std::int64_t>(kTileBytes / image_bytes, 1, kTileImages);
     for (const auto& step : steps_) {
         step->finish(tile_images_, row_bytes_);
@@ -91,17 +95,13 @@ std::int64_t Plan::panel_bytes() const {
 
 std::int64_t Plan::arena_bytes() const {
     std::int64_t bytes = scratch_lanes_ * 4;
-    for (std::size_t i = kFirstBuffer; i < row_bytes_.size(); ++i) bytes += row_bytes_[i];
+    for (std::size_t i = externals_; i < row_bytes_.size(); ++i) bytes += row_bytes_[i];
     return bytes;
 }
 
-// Images first .. first + m of the call, as part `part` of `parts` that share the arena.
-void Plan::run_tile(const Call& call, std::int64_t first, std::int64_t m, Arena& arena, int part, int parts) const {
-    Scratch& scratch = arena.scratch[static_cast<std::size_t>(part)];
-    std::vector<char*>& base = scratch.base;
-    base[kInput] = call.input + first * row_bytes_[kInput];
-    base[kOutput] = call.output + first * row_bytes_[kOutput];
-    for (std::size_t i = 0; i < arena.buffers.size(); ++i) base[kFirstBuffer + i] = arena.buffers[i].get();
+// Every step of the plan once, for images first .. first + m that begin at scratch.base, as part `part` of `parts`.
+void Plan::run_steps(const Call& call, std::int64_t first, std::int64_t m, Scratch& scratch, int part, int parts) const {
+    const std::vector<char*>& base = scratch.base;
     for (std::size_t i = 0; i < steps_.size(); ++i) {
         steps_[i]->run(base.data(), row_bytes_, m, part, parts, scratch);
         if (parts > 1) {
@@ -119,21 +119,37 @@ void Plan::run_tile(const Call& call, std::int64_t first, std::int64_t m, Arena&
     }
 }
 
-void Plan::run_together(const Call& call, std::int64_t m, int threads) const {
-    Lease lease(*this);
-    Arena& arena = lease.with_room(std::min(m, tile_images_), threads);
-    if (threads == 1) {
-        for (std::int64_t first = 0; first < m; first += tile_images_)
-            run_tile(call, first, std::min(tile_images_, m - first), arena, 0, 1);
-        return;
+// Images first .. first + m of the call, the whole sequence of it, as part `part` of `parts` that share the arena.
+void Plan::run_tile(const Call& call, std::int64_t first, std::int64_t m, Arena& arena, int part, int parts) const {
+    Scratch& scratch = arena.scratch[static_cast<std::size_t>(part)];
+    std::vector<char*>& base = scratch.base;
+    const Sequence& sequence = call.sequence;
+    for (std::size_t i = 0; i < externals_; ++i) base[i] = call.memory[i] + first * row_bytes_[i];
+    for (std::size_t i = 0; i < arena.buffers.size(); ++i) base[externals_ + i] = arena.buffers[i].get();
+    run_steps(call, first, m, scratch, part, parts);
+    for (std::int64_t time = 1; time < sequence.times; ++time) {
+        for (std::size_t i = 0; i < externals_; ++i)
+            if (sequence.advances[i]) base[i] += call.m * row_bytes_[i];
+        for (const auto& [one, other] : sequence.swaps)
+            std::swap(base[static_cast<std::size_t>(one)], base[static_cast<std::size_t>(other)]);
+        run_steps(call, first, m, scratch, part, parts);
     }
-#pragma omp parallel num_threads(threads)
-    for (std::int64_t first = 0; first < m; first += tile_images_)
-        run_tile(call, first, std::min(tile_images_, m - first), arena, omp_get_thread_num(), omp_get_num_threads());
 }
 
-void Plan::run_apart(const Call& call, std::int64_t m, int threads) const {
-    const std::int64_t tile = std::min(tile_images_, ceil_div(m, threads));
+void Plan::run_together(const Call& call, int threads) const {
+    Lease lease(*this);
+    Arena& arena = lease.with_room(std::min(call.m, tile_images_), threads);
+    const auto run = [&](int part, int parts) {
+        for (std::int64_t first = 0; first < call.m; first += tile_images_)
+            run_tile(call, first, std::min(tile_images_, call.m - first), arena, part, parts);
+    };
+    if (threads == 1) return run(0, 1);
+#pragma omp parallel num_threads(threads)
+    run(omp_get_thread_num(), omp_get_num_threads());
+}
+
+void Plan::run_apart(const Call& call, int threads) const {
+    const std::int64_t tile = std::min(tile_images_, ceil_div(call.m, threads));
     std::vector<std::unique_ptr<Lease>> leases;  // taken here: an allocation may throw, a parallel region may not
     for (int i = 0; i < threads; ++i) {
         leases.push_back(std::make_unique<Lease>(*this));
@@ -141,20 +157,27 @@ void Plan::run_apart(const Call& call, std::int64_t m, int threads) const {
     }
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int part = 0; part < threads; ++part) {
-        const Range range = split(m, spatial_ ? 1 : tile, threads, part);
+        const Range range = split(call.m, spatial_ ? 1 : tile, threads, part);
         Arena& arena = leases[static_cast<std::size_t>(part)]->with_room(tile, 1);
         for (std::int64_t first = range.begin; first < range.end; first += tile)
             run_tile(call, first, std::min(tile, range.end - first), arena, 0, 1);
     }
 }
 
-void Plan::run(const void* input, std::int64_t m, void* output, int threads, const std::vector<Tap>& taps) const {
-    const Call call{static_cast<char*>(const_cast<void*>(input)), static_cast<char*>(output), taps};
-    if (m == 0) return;
+void Plan::run_call(const Call& call, int threads) const {
+    if (call.m == 0) return;
     // Fewer images than keep every thread busy: the threads share each step instead.
     const std::int64_t enough = spatial_ ? 4 : 32;
-    if (threads <= 1 || m < enough * threads) return run_together(call, m, threads);
-    run_apart(call, m, threads);
+    if (threads <= 1 || call.m < enough * threads) return run_together(call, threads);
+    run_apart(call, threads);
+}
+
+void Plan::run(const std::vector<char*>& memory, std::int64_t m, int threads, const std::vector<Tap>& taps) const {
+    run_call({memory, m, taps, {}}, threads);
+}
+
+void Plan::run_sequence(const std::vector<char*>& memory, std::int64_t m, int threads, const Sequence& sequence) const {
+    if (sequence.times > 0) run_call({memory, m, {}, sequence}, threads);
 }
 
 }  // namespace featherbit

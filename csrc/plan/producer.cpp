@@ -133,6 +133,27 @@ void Planar::repeat_rows(std::int64_t rows, const std::vector<std::int64_t>& row
     repeat_row(rows_, rows, at(row_bytes, source_.memory));
 }
 
+Embedding::Embedding(int memory, std::int64_t rows, const std::uint8_t* codes, std::int64_t tokens, std::int64_t n,
+                     bool sign)
+    : source_{-1, Form::bytes, sign}, memory_(memory), n_(n), codes_(codes, codes + tokens * n) {
+    for (std::int64_t i = 0; i < rows; ++i) rows_.push_back(4 * i);
+    if (sign)
+        for (std::uint8_t& code : codes_) code = static_cast<std::uint8_t>(2 * code);
+}
+
+void Embedding::fill(char* const* memory, const Part& part, const Block& block) const {
+    for (std::int64_t i = 0; i < part.m; ++i) {
+        std::int32_t token;
+        std::memcpy(&token, memory[memory_] + at(rows_, part.first + i), 4);
+        const auto* row = reinterpret_cast<const char*>(codes_.data()) + token * n_;
+        source_.read(row, part.column, part.n, block.at + i * block.stride);
+    }
+}
+
+void Embedding::repeat_rows(std::int64_t rows, const std::vector<std::int64_t>& row_bytes) {
+    repeat_row(rows_, rows, at(row_bytes, memory_));
+}
+
 Pool::Pool(const KernelTable* table, Source source, PoolKind kind, std::vector<std::int64_t> windows,
            std::int64_t places, std::int32_t zero_point)
     : table_(table), source_(source), windows_(std::move(windows)) {

@@ -118,6 +118,23 @@ class Rearrange : public Producer {
     std::int64_t n_, row_bytes_ = 0;
 };
 
+// Of a table of codes, the row that a token picks: an int32 for each row of the step, those of an image side by side.
+class Embedding : public Producer {
+   public:
+    // codes: [tokens][n], copied; with `sign` 0 and 1 become -1 and +1. Each token is 0 to tokens - 1, by the caller.
+    Embedding(int memory, std::int64_t rows, const std::uint8_t* codes, std::int64_t tokens, std::int64_t n, bool sign);
+    void fill(char* const* memory, const Part& part, const Block& block) const override;
+    void repeat_rows(std::int64_t rows, const std::vector<std::int64_t>& row_bytes) override;
+    std::int64_t weight_bytes() const override { return static_cast<std::int64_t>(codes_.size()); }
+
+   private:
+    Source source_;  // of a row of codes: no memory of the plan
+    int memory_;
+    std::vector<std::int64_t> rows_;
+    std::int64_t n_;
+    std::vector<std::uint8_t> codes_;
+};
+
 // The largest or the sum of the values of a window; places with a negative offset are left out.
 class Pool : public Producer {
    public:

@@ -22,6 +22,14 @@ TileOp& Step::append(TileOpKind kind) {
     return ops_.back();
 }
 
+// An op that reads or writes a memory.
+TileOp& Step::append(TileOpKind kind, int memory, std::vector<std::int64_t> rows) {
+    TileOp& op = append(kind);
+    op.memory = memory;
+    op.rows = keep(std::move(rows), memory).data();
+    return op;
+}
+
 // values: [rows][n] at `stride`, `next` from column to column.
 const std::int32_t* Step::keep(const std::int32_t* values, std::int64_t rows, std::int64_t stride, std::int64_t next) {
     auto padded_values = std::make_unique<std::int32_t[]>(static_cast<std::size_t>(rows * padded()));
@@ -31,9 +39,9 @@ const std::int32_t* Step::keep(const std::int32_t* values, std::int64_t rows, st
     return arrays_.integers.back().get();
 }
 
-const float* Step::keep(const float* values) {
-    auto padded_values = std::make_unique<float[]>(static_cast<std::size_t>(padded()));
-    std::copy(values, values + n_, padded_values.get());
+const float* Step::keep(const float* values, std::int64_t count) {
+    auto padded_values = std::make_unique<float[]>(static_cast<std::size_t>(groups_of(count) * kGroup));
+    std::copy(values, values + count, padded_values.get());
     arrays_.reals.push_back(std::move(padded_values));
     return arrays_.reals.back().get();
 }
@@ -81,18 +89,18 @@ void Step::affine(const float* multiplier, const float* addend, bool fused, bool
 }
 
 void Step::add(int memory, std::vector<std::int64_t> rows, std::int32_t mine, std::int32_t other, std::int32_t shift) {
-    TileOp& op = append(TileOpKind::add);
+    TileOp& op = append(TileOpKind::add, memory, std::move(rows));
     op.low = mine;
     op.high = other;
     op.shift = shift;
-    op.memory = memory;
-    op.rows = keep(std::move(rows), memory).data();
 }
 
 void Step::add_real(int memory, std::vector<std::int64_t> rows) {
-    TileOp& op = append(TileOpKind::add_real);
-    op.memory = memory;
-    op.rows = keep(std::move(rows), memory).data();
+    append(TileOpKind::add_real, memory, std::move(rows));
+}
+
+void Step::mul_real(int memory, std::vector<std::int64_t> rows) {
+    append(TileOpKind::mul_real, memory, std::move(rows));
 }
 
 void Step::prelu(const float* slope) { append(TileOpKind::prelu).reals = keep(slope); }
@@ -135,17 +143,28 @@ void Step::quantize(float step, std::int32_t low, std::int32_t high) {
 
 void Step::sign_real() { append(TileOpKind::sign_real); }
 
+void Step::look_up(const float* table, std::int64_t entries, float step) {
+    TileOp& op = append(TileOpKind::look_up);
+    op.reals = keep(table, entries);
+    op.count = entries;
+    op.real_low = step;
+}
+
 void Step::store(Form form, int memory, std::vector<std::int64_t> rows, std::int64_t planes, std::int64_t plane_bytes,
                  std::int64_t pixel_bytes, std::int32_t shift) {
     constexpr TileOpKind kinds[] = {TileOpKind::store_bits, TileOpKind::store_planes, TileOpKind::store_bytes,
                                     TileOpKind::store_lanes};
-    TileOp& op = append(kinds[static_cast<int>(form)]);
+    TileOp& op = append(kinds[static_cast<int>(form)], memory, std::move(rows));
     op.count = planes;
     op.plane_bytes = plane_bytes;
     op.pixel_bytes = pixel_bytes;
     op.shift = shift;
-    op.memory = memory;
-    op.rows = keep(std::move(rows), memory).data();
+}
+
+bool Step::writes(int memory) const {
+    const auto stores = [&](const TileOp& op) { return op.kind >= TileOpKind::store_lanes && op.memory == memory; };
+    return std::any_of(ops_.begin(), ops_.end(), stores) ||
+           std::any_of(borders_.begin(), borders_.end(), [&](const Border& border) { return border.memory == memory; });
 }
 
 void Step::finish(std::int64_t tile_images, const std::vector<std::int64_t>& row_bytes) {

@@ -40,6 +40,7 @@ class Step {
     void affine(const float* multiplier, const float* addend, bool fused, bool from_integers);
     void add(int memory, std::vector<std::int64_t> rows, std::int32_t mine, std::int32_t other, std::int32_t shift);
     void add_real(int memory, std::vector<std::int64_t> rows);
+    void mul_real(int memory, std::vector<std::int64_t> rows);
     void prelu(const float* slope);
     void clamp(float low, float high);
     void threshold(const std::int32_t* thresholds, const std::uint64_t* flips);
@@ -49,6 +50,7 @@ class Step {
                        const float* multiplier, const float* addend);
     void quantize(float step, std::int32_t low, std::int32_t high);
     void sign_real();
+    void look_up(const float* table, std::int64_t entries, float step);
     void store(Form form, int memory, std::vector<std::int64_t> rows, std::int64_t planes, std::int64_t plane_bytes,
                std::int64_t pixel_bytes, std::int32_t shift);
     void border(Border border) { borders_.push_back(std::move(border)); }
@@ -61,6 +63,7 @@ class Step {
              Scratch& scratch) const;
 
     std::int64_t scratch_lanes() const { return block_rows() * block_stride(); }
+    bool writes(int memory) const;
     std::int64_t weight_bytes() const { return producer_->weight_bytes(); }
     bool spatial() const { return rows_ > 1; }
 
@@ -78,10 +81,12 @@ class Step {
     std::int64_t unit() const { return unit_ == 1 ? 8 : unit_; }  // whole tiles of a product, or whole strips of windows
     std::int64_t block_rows() const;
     const std::int32_t* keep(const std::int32_t* values, std::int64_t rows, std::int64_t stride, std::int64_t next);
-    const float* keep(const float* values);
+    const float* keep(const float* values, std::int64_t count);
+    const float* keep(const float* values) { return keep(values, n_); }
     void keep_flips(TileOp& op, const std::uint64_t* flips);
     const std::vector<std::int64_t>& keep(std::vector<std::int64_t> rows, int memory);
     TileOp& append(TileOpKind kind);
+    TileOp& append(TileOpKind kind, int memory, std::vector<std::int64_t> rows);
     void repeat_rows(std::int64_t tile_images, const std::vector<std::int64_t>& row_bytes);
     void run_rows(char* const* memory, const Part& part, Scratch& scratch) const;
     void write_borders(char* const* memory, const std::vector<std::int64_t>& row_bytes, std::int64_t images) const;

@@ -1,6 +1,7 @@
 // What the native tests share: a counter of checks, exact heap buffers, and the obvious oracles.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <memory>
@@ -11,6 +12,7 @@
 #include "dispatch.h"
 #include "kernels.h"
 #include "panel.h"
+#include "plan/plan.h"
 
 namespace featherbit::test {
 
@@ -37,6 +39,9 @@ struct Buffer {
     explicit Buffer(std::int64_t count, T value = T{}) : size(count), memory(new T[static_cast<std::size_t>(count)]) {
         for (std::int64_t i = 0; i < count; ++i) memory[static_cast<std::size_t>(i)] = value;
     }
+    Buffer(const Buffer& other) : Buffer(other.size) { std::copy_n(other.data(), size, data()); }
+    Buffer(Buffer&&) = default;
+    Buffer& operator=(Buffer&&) = default;
     T* data() { return memory.get(); }
     const T* data() const { return memory.get(); }
     T& operator[](std::int64_t i) { return memory[static_cast<std::size_t>(i)]; }
@@ -140,6 +145,12 @@ inline std::vector<std::int32_t> random_thresholds(std::int64_t n, std::int64_t 
     return thresholds;
 }
 
+// Run a plan of an input and an output.
+inline void run(const Plan& plan, const void* input, std::int64_t m, void* output, int threads,
+                const std::vector<Plan::Tap>& taps = {}) {
+    plan.run({static_cast<char*>(const_cast<void*>(input)), static_cast<char*>(output)}, m, threads, taps);
+}
+
 template <class A, class B>
 bool equal(const A& a, const B& b, std::int64_t count) {
     for (std::int64_t i = 0; i < count; ++i)
@@ -152,5 +163,6 @@ void test_conv(Tally& tally);
 void test_tile(Tally& tally);
 void test_producers(Tally& tally);
 void test_plan(Tally& tally);
+void test_sequences(Tally& tally);
 
 }  // namespace featherbit::test

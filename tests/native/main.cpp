@@ -8,6 +8,7 @@ int main() {
     featherbit::test::test_tile(tally);
     featherbit::test::test_producers(tally);
     featherbit::test::test_plan(tally);
+    featherbit::test::test_sequences(tally);
     std::printf("%ld passed, %ld failed\n", tally.passed(), tally.failed());
     return tally.failed() == 0 ? 0 : 1;
 }

@@ -7,7 +7,6 @@
 #include <thread>
 
 #include "check.h"
-#include "plan/plan.h"
 
 namespace featherbit::test {
 namespace {
@@ -104,7 +103,7 @@ Buffer<T> heap(const std::vector<T>& values) {
 // quantize -> bytes product, threshold -> sign product, threshold -> sign product, its sums too, affine.
 struct Network {
     static constexpr std::int64_t kIn = 37, kHidden = 130, kWide = 65, kOut = 10;
-    static constexpr int kCodes = kFirstBuffer, kBits1 = kFirstBuffer + 1, kBits2 = kFirstBuffer + 2, kSums = kFirstBuffer + 3;
+    static constexpr int kCodes = 2, kBits1 = 3, kBits2 = 4, kSums = 5;
     Layer first, second, third;
     std::vector<float> x;
     std::vector<std::uint8_t> codes;
@@ -159,13 +158,13 @@ void check_network(Tally& tally, const KernelTable* table, std::int64_t m, std::
     Buffer<float> y(m * Network::kOut, -77.0F);
     for (int again = 0; again < 2; ++again) {
         std::fill(y.data(), y.data() + y.size, -77.0F);
-        plan.run(x.data(), m, y.data(), threads);
+        run(plan, x.data(), m, y.data(), threads);
         tally.check(equal(y, net.y, y.size), what);
     }
     const Buffer<std::uint64_t> bits1 = packed(net.bits1), bits2 = packed(net.bits2);
     Buffer<char> tap0(m * 64), tap1(bits1.size * 8), tap2(bits2.size * 8), tap3(m * Network::kOut * 4);
     Buffer<float> traced(y.size);
-    plan.run(x.data(), m, traced.data(), threads,
+    run(plan, x.data(), m, traced.data(), threads,
              {{0, Network::kCodes, tap0.data()}, {1, Network::kBits1, tap1.data()}, {2, Network::kBits2, tap2.data()},
               {3, Network::kSums, tap3.data()}});
     tally.check(rows_begin_with(tap0, 64, net.codes.data(), Network::kIn, m), what + " codes");
@@ -191,7 +190,7 @@ void check_single_steps(Tally& tally, const KernelTable* table, std::int64_t m, 
         pack[0]->produce(std::make_unique<Load>(Source{kInput, Form::lanes}, std::vector<std::int64_t>{0}));
         pack[0]->sign_real();
         pack[0]->store(Form::bits, kOutput, {0}, 1, 0, words_per_row(k) * 8, 0);
-        Plan(std::move(pack), {k * 4, words_per_row(k) * 8}).run(x.data(), m, got.data(), threads);
+        run(Plan(std::move(pack), {k * 4, words_per_row(k) * 8}), x.data(), m, got.data(), threads);
         tally.check(equal(got, words, words.size), what + " signs");
 
         const Layer layer(17, k, 0, false, random);
@@ -199,7 +198,7 @@ void check_single_steps(Tally& tally, const KernelTable* table, std::int64_t m, 
         Buffer<std::int32_t> acc(m * 17);
         Steps product = one(layer.step(table, kInput));
         product[0]->store(Form::lanes, kOutput, {0}, 1, 0, 17 * 4, 0);
-        Plan(std::move(product), {words_per_row(k) * 8, 17 * 4}).run(words.data(), m, acc.data(), threads);
+        run(Plan(std::move(product), {words_per_row(k) * 8, 17 * 4}), words.data(), m, acc.data(), threads);
         tally.check(equal(acc, sums, acc.size), what + " sums");
     }
 }
@@ -220,7 +219,7 @@ void check_extreme_thresholds(Tally& tally, const KernelTable* table) {
             const std::vector<std::int64_t> sums = products(x.data(), m, layer.weights, zero_point);
             const Buffer<std::uint64_t> bits = packed(thresholded(sums, m, layer.thresholds, layer.flips));
             Buffer<std::uint64_t> got(bits.size);
-            Plan(one(layer.binarized(table, kInput, kOutput)), {k, words_per_row(n) * 8}).run(x.data(), m, got.data(), 1);
+            run(Plan(one(layer.binarized(table, kInput, kOutput)), {k, words_per_row(n) * 8}), x.data(), m, got.data(), 1);
             tally.check(equal(got, bits, bits.size), std::string(table->name) + " extreme thresholds");
         }
 }
@@ -259,7 +258,7 @@ void check_borders(Tally& tally, const KernelTable* table, int threads) {
     const Plan plan(std::move(steps), {kSide * kSide * kChannels, row_bytes});
     for (int again = 0; again < 2; ++again) {
         Buffer<std::uint64_t> got(want.size, 0x5EED5EED5EED5EEDu);
-        plan.run(x.data(), kImages, got.data(), threads);
+        run(plan, x.data(), kImages, got.data(), threads);
         tally.check(equal(got, want, want.size), std::string(table->name) + " borders threads=" + std::to_string(threads));
     }
 }
@@ -278,7 +277,7 @@ void check_concurrent_runs(Tally& tally, const KernelTable* table) {
             for (int turn = 0; turn < 5; ++turn) {
                 const std::int64_t rows = turn % 2 == 0 ? m : 1 + caller;
                 Buffer<float> y(rows * Network::kOut);
-                plan.run(x.data(), rows, y.data(), 1 + caller % 3);
+                run(plan, x.data(), rows, y.data(), 1 + caller % 3);
                 if (!equal(y, net.y, y.size)) ++wrong;
             }
         });

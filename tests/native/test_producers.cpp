@@ -4,7 +4,6 @@
 #include <limits>
 
 #include "check.h"
-#include "plan/plan.h"
 
 namespace featherbit::test {
 namespace {
@@ -137,7 +136,7 @@ void check_step(Tally& tally, const std::string& what, const Buffer<char>& input
             steps[0]->store(Form::lanes, kOutput, rows, 1, 0, want.channels * 4, 0);
             const Plan plan(std::move(steps), {input_bytes, output_bytes});
             Buffer<std::int32_t> got(want.count * output_bytes / 4, 0x5EED5EED);
-            plan.run(input.data(), want.count, got.data(), threads);
+            run(plan, input.data(), want.count, got.data(), threads);
             tally.check(equal(got, want.values, got.size),
                         std::string(table->name) + " " + what + " threads=" + std::to_string(threads));
         }
@@ -252,6 +251,34 @@ void check_planar(Tally& tally) {
     }
 }
 
+// Tokens of an image side by side, with room after them.
+void check_embedding(Tally& tally) {
+    Random random(48);
+    for (int turn = 0; turn < 40; ++turn) {
+        Images want = random_size(random);
+        const std::int64_t tokens = pick(random, 1, 300), pixels = want.height * want.width, n = want.channels;
+        const std::int64_t image_bytes = 4 * (pixels + pick(random, 0, 2));
+        const bool sign = random() % 2 == 0;
+        Buffer<std::uint8_t> codes(tokens * n);
+        for (std::int64_t i = 0; i < codes.size; ++i) codes[i] = static_cast<std::uint8_t>(pick(random, 0, sign ? 1 : 255));
+        Buffer<char> memory(want.count * image_bytes, '\x7F');
+        for (std::int64_t i = 0; i < want.count * pixels; ++i) {
+            const auto token = static_cast<std::int32_t>(random() % 4 == 0 ? tokens - 1 : pick(random, 0, tokens - 1));
+            std::memcpy(memory.data() + i / pixels * image_bytes + i % pixels * 4, &token, 4);
+            for (std::int64_t c = 0; c < n; ++c) {
+                const int code = codes[token * n + c];
+                want.values[static_cast<std::size_t>(i * n + c)] = sign ? 2 * code - 1 : code;
+            }
+        }
+        check_step(tally, "embedding " + sized(want), memory, image_bytes, want, [&](const KernelTable* table) {
+            auto step = std::make_unique<Step>(table, pixels, n);
+            const Buffer<std::uint8_t> copied = codes;
+            step->produce(std::make_unique<Embedding>(kInput, pixels, copied.data(), tokens, n, sign));
+            return step;
+        });
+    }
+}
+
 // How a window moves: `padding` before the image; after it whatever the last window needs.
 struct Moves {
     std::int64_t kernel[2], stride[2], dilation[2], padding[2];
@@ -332,7 +359,7 @@ void check_real_pool(Tally& tally) {
                                                  std::vector<std::int64_t>{0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44}, 2, 0));
         steps[0]->store(Form::lanes, kOutput, {0, 4, 8, 12, 16, 20}, 1, 0, 4, 0);
         float got[6];
-        Plan(std::move(steps), {48, 24}).run(x, 1, got, 1);
+        run(Plan(std::move(steps), {48, 24}), x, 1, got, 1);
         for (int i = 0; i < 6; ++i)
             tally.check(got[i] == want[i] || (got[i] != got[i] && want[i] != want[i]), std::string(table->name) + " real pool");
     }
@@ -513,6 +540,7 @@ void test_producers(Tally& tally) {
     check_concat(tally);
     check_rearrange(tally);
     check_planar(tally);
+    check_embedding(tally);
     check_pool(tally);
     check_real_pool(tally);
     check_convolutions(tally);

@@ -10,6 +10,7 @@ namespace featherbit::test {
 namespace {
 
 constexpr std::int32_t kCanary = 0x5EED5EED;
+constexpr float kSteps[] = {0.25F, 0.3F, 1e-39F, 1.0F, 3e38F};  // of quantize and look_up
 constexpr float kInf = std::numeric_limits<float>::infinity(), kNan = std::numeric_limits<float>::quiet_NaN();
 
 float as_real(std::int32_t lane) {
@@ -66,6 +67,7 @@ std::int32_t mapped(const TileOp& op, std::int32_t x, std::int64_t column, std::
         case TileOpKind::affine_real: return scaled(op, as_real(x), column);
         case TileOpKind::add: return x * op.low + other * op.high + op.shift;
         case TileOpKind::add_real: return as_lane(as_real(x) + as_real(other));
+        case TileOpKind::mul_real: return as_lane(as_real(x) * as_real(other));
         case TileOpKind::prelu: return as_real(x) > 0.0F ? x : as_lane(op.reals[column] * as_real(x));
         case TileOpKind::clamp:
             return as_real(x) < op.real_low    ? as_lane(op.real_low)
@@ -76,6 +78,10 @@ std::int32_t mapped(const TileOp& op, std::int32_t x, std::int64_t column, std::
         case TileOpKind::line: return counted(op, x, column);
         case TileOpKind::quantize: return quantized(as_real(x), op.real_low, op.low, op.high);
         case TileOpKind::sign_real: return as_real(x) >= 0.0F ? 1 : -1;
+        case TileOpKind::look_up: {
+            const auto half = static_cast<std::int32_t>(op.count / 2);
+            return as_lane(op.reals[quantized(as_real(x), op.real_low, -half, half - 1)]);
+        }
         default: return x;
     }
 }
@@ -137,6 +143,7 @@ struct Parameters {
         for (std::int64_t i = 0; i < n; ++i) reals.back()[i] = number(i);
         return reals.back().data();
     }
+    const float* keep_table(std::int64_t entries, Random& random);
     void flip(TileOp& op, Random& random) {
         words.emplace_back(words_per_row(n));
         Buffer<std::uint64_t>& bits = words.back();
@@ -152,13 +159,21 @@ float random_real(Random& random) {
     return static_cast<float>(pick(random, -4000, 4000)) / 256.0F;
 }
 
+const float* Parameters::keep_table(std::int64_t entries, Random& random) {
+    reals.emplace_back(entries);
+    for (std::int64_t i = 0; i < entries; ++i) reals.back()[i] = random_real(random);
+    return reals.back().data();
+}
+
 std::int32_t random_lane(TileOpKind reader, Random& random) {
     switch (reader) {
         case TileOpKind::affine_real:
         case TileOpKind::add_real:
+        case TileOpKind::mul_real:
         case TileOpKind::prelu:
         case TileOpKind::clamp:
         case TileOpKind::quantize:
+        case TileOpKind::look_up:
         case TileOpKind::sign_real: return as_lane(random_real(random));
         case TileOpKind::threshold:
         case TileOpKind::count: return static_cast<std::int32_t>(random() % 8 == 0 ? random() : random() % 41 - 20);
@@ -228,7 +243,8 @@ void Case::add_map(TileOpKind kind, Random& random) {
             op.high = static_cast<std::int32_t>(pick(random, -4, 4));
             op.shift = static_cast<std::int32_t>(pick(random, -300, 300));
             [[fallthrough]];
-        case TileOpKind::add_real: {
+        case TileOpKind::add_real:
+        case TileOpKind::mul_real: {
             touch(op, n * 4, 12, 1, random);
             Buffer<char>& bytes = memories.back().bytes;
             for (std::int64_t i = 0; i + 4 <= bytes.size; i += 4) {
@@ -244,11 +260,17 @@ void Case::add_map(TileOpKind kind, Random& random) {
             break;
         case TileOpKind::threshold: thresholds(op, 1, random); break;
         case TileOpKind::quantize: {
-            static constexpr float kSteps[] = {0.25F, 0.3F, 1e-39F, 1.0F, 3e38F};
             const auto bits = static_cast<int>(pick(random, 1, 8));
             op.real_low = kSteps[random() % 5];
             op.low = random() % 2 == 0 ? 0 : static_cast<std::int32_t>(pick(random, -255, 0));
             op.high = op.low + (1 << bits) - 1;
+            break;
+        }
+        case TileOpKind::look_up: {
+            static constexpr std::int64_t kEntries[] = {2, 4, 30, 256, 4096};
+            op.count = random() % 64 == 0 ? kMostEntries : kEntries[random() % 5];
+            op.real_low = kSteps[random() % 5];
+            op.reals = parameters.keep_table(op.count, random);
             break;
         }
         default: break;
@@ -328,7 +350,7 @@ std::vector<std::vector<char>> expected(const Case& c, Rows rows) {
     for (const TileOp& op : c.ops) {
         if (op.kind == TileOpKind::correct) correct(op, rows);
         if (op.kind == TileOpKind::max_rows) max_rows(op, rows);
-        const bool other = op.kind == TileOpKind::add || op.kind == TileOpKind::add_real;
+        const bool other = op.kind == TileOpKind::add || op.kind == TileOpKind::add_real || op.kind == TileOpKind::mul_real;
         for (std::int64_t row = 0; row < rows.m; ++row) {
             const auto memory = static_cast<std::size_t>(op.memory);
             if (is_store(op)) store_row(op, rows, row, c.n, memories[memory].data() + op.rows[rows.first + row]);
@@ -406,8 +428,9 @@ void each_shape(F f) {
 void check_maps(Tally& tally) {
     Random random(31);
     for (const TileOpKind kind : {TileOpKind::correct, TileOpKind::affine, TileOpKind::affine_real, TileOpKind::add,
-                                  TileOpKind::add_real, TileOpKind::prelu, TileOpKind::clamp, TileOpKind::threshold,
-                                  TileOpKind::quantize, TileOpKind::sign_real, TileOpKind::store_lanes})
+                                  TileOpKind::add_real, TileOpKind::mul_real, TileOpKind::prelu, TileOpKind::clamp,
+                                  TileOpKind::threshold, TileOpKind::quantize, TileOpKind::sign_real,
+                                  TileOpKind::look_up, TileOpKind::store_lanes})
         each_shape([&](std::int64_t m, std::int64_t n, std::int64_t column, bool last) {
             Case c(m, n, column, last, random);
             c.add_map(kind, random);
@@ -500,8 +523,9 @@ void check_pools(Tally& tally) {
 void check_chains(Tally& tally) {
     Random random(36);
     static constexpr TileOpKind kIntegers[] = {TileOpKind::correct, TileOpKind::add, TileOpKind::store_lanes};
-    static constexpr TileOpKind kReals[] = {TileOpKind::affine_real, TileOpKind::add_real, TileOpKind::prelu,
-                                            TileOpKind::clamp, TileOpKind::store_lanes};
+    static constexpr TileOpKind kReals[] = {TileOpKind::affine_real, TileOpKind::add_real, TileOpKind::mul_real,
+                                            TileOpKind::prelu, TileOpKind::clamp, TileOpKind::look_up,
+                                            TileOpKind::store_lanes};
     const auto append = [&](Case& c, TileOpKind kind) {
         kind == TileOpKind::store_lanes ? c.add_store(kind, 1, random) : c.add_map(kind, random);
     };
@@ -511,7 +535,7 @@ void check_chains(Tally& tally) {
         for (std::int64_t i = pick(random, 0, 3); i > 0; --i) append(c, kIntegers[random() % 3]);
         if (random() % 2 == 0) {
             append(c, TileOpKind::affine);
-            for (std::int64_t i = pick(random, 0, 4); i > 0; --i) append(c, kReals[random() % 5]);
+            for (std::int64_t i = pick(random, 0, 4); i > 0; --i) append(c, kReals[random() % 7]);
             if (random() % 2 == 0) {
                 append(c, TileOpKind::quantize);
                 c.add_store(random() % 2 == 0 ? TileOpKind::store_planes : TileOpKind::store_bytes, 8, random);
