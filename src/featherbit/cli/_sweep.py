@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..train import CaseSummary, Sweep
 
 _SOME_FAILED = 1
+_COLUMNS = ["case", ">seeds", ">mean", ">deviation", ">difference", ">its deviation"]
 
 
 def sweep(
@@ -83,11 +84,12 @@ def _train(chosen: Sweep, folder: Path) -> None:
 def _report(chosen: Sweep, folder: Path) -> None:
     from ..train import failure, is_finished, write_report
 
-    summaries = write_report(chosen, folder)
+    report = write_report(chosen, folder)
     seeds = len({run.recipe.seed for run in chosen.runs})
-    title = f"{chosen.name}: {chosen.metric}; differences to {chosen.baseline} are paired by seed"
-    columns = ["case", ">seeds", ">mean", ">deviation", ">difference", ">its deviation"]
-    console().print(table(title, columns, [_cells(each, seeds) for each in summaries]))
+    if report.metric is not None:
+        title = f"{report.metric.label}, {chosen.figure}; differences to {chosen.baseline} are paired by seed"
+        rows = [_cells(each, seeds, report.metric.digits) for each in report.cases]
+        console().print(table(title, _COLUMNS, rows))
     left = [run for run in chosen.runs if not is_finished(run, folder)]
     failed = [(run, reason) for run in left if (reason := failure(run, folder)) is not None]
     for run, reason in failed:
@@ -99,10 +101,10 @@ def _report(chosen: Sweep, folder: Path) -> None:
         raise typer.Exit(_SOME_FAILED)
 
 
-def _cells(each: CaseSummary, seeds: int) -> Sequence[object]:
+def _cells(each: CaseSummary, seeds: int, digits: int) -> Sequence[object]:
     figures = (each.mean, each.deviation, each.difference, each.difference_deviation)
-    return (each.case, f"{len(each.values)}/{seeds}", *map(_figure, figures, ("", "", "+", "")))
-
-
-def _figure(value: float | None, sign: str) -> str | None:
-    return None if value is None else f"{value:{sign}.2f}"
+    texts = (
+        None if value is None else f"{value:{sign}.{digits}f}"
+        for value, sign in zip(figures, ("", "", "+", ""), strict=True)
+    )
+    return (each.case, f"{len(each.values)}/{seeds}", *texts)

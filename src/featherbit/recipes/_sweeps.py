@@ -16,7 +16,7 @@ A sweep is a TOML file: the recipe that it varies, the seeds, and cases, a grid,
     optimizer.learning_rate = [1e-3, 3e-3, 1e-2]
 
 A case's settings are written as in a recipe; a grid has a list of values for each setting, and with both, each case is
-run at each point of the grid. `metric` says which figure of the results is compared, and `[smoke]` changes the
+run at each point of the grid. `figure` says what is compared, and `[smoke]` changes the
 recipe's own smoke run where the cases need that.
 """
 
@@ -32,7 +32,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import RecipeError
-from ..train import Recipe, Sweep, SweepRun
+from ..train import Figure, Recipe, Sweep, SweepRun
 from ._load import load, suggest
 
 _SHIPPED = Path(__file__).parent / "sweeps"
@@ -50,7 +50,7 @@ class _SweepFile(BaseModel):
     recipe: str
     seeds: tuple[_Seed, ...] = (0,)
     baseline: str | None = None
-    metric: str = "last.test"
+    figure: Figure = "last.test"
     cases: dict[str, _Tree] = {}
     grid: _Tree = {}
     smoke: _Tree = {}
@@ -101,7 +101,7 @@ def load_sweep(
         for seed in chosen
         for case, (tables, flat, point) in cases.items()
     )
-    return Sweep(path.stem, file.description, _baseline(file, cases, path), file.metric, runs)
+    return Sweep(path.stem, file.description, _baseline(file, cases, path), file.figure, runs)
 
 
 def _find(name_or_path: str | Path) -> Path:

@@ -22,6 +22,7 @@ from ._fit import fit
 from ._recipe import Recipe
 from ._run_folder import RECIPE, RESULT, changed_settings, read_recipe
 
+Figure = Literal["last.train", "last.validation", "last.test", "selected.train", "selected.validation", "selected.test"]
 _LOCK = ".lock"
 _FAILURE = "failure.txt"
 
@@ -55,14 +56,14 @@ class Sweep:
         name: of the sweep.
         description: one line.
         baseline: the case that the others are compared with.
-        metric: what is compared, such as `"last.test"`: a checkpoint and a figure of the runs' results.
+        figure: what is compared: the metric of a checkpoint on a split.
         runs: in the order in which they are trained, seed by seed.
     """
 
     name: str
     description: str
     baseline: str
-    metric: str
+    figure: Figure
     runs: tuple[SweepRun, ...]
 
     @property

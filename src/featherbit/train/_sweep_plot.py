@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._sweep import Sweep
-from ._sweep_report import CaseSummary
+from ._sweep_report import CaseSummary, SweepReport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,27 +18,29 @@ _WIDE_RANGE = 8  # a setting whose values are further apart has a logarithmic ax
 _Lines = dict[str, list[tuple[float, CaseSummary]]]
 
 
-def draw(sweep: Sweep, summaries: Sequence[CaseSummary], path: Path) -> None:
+def draw(sweep: Sweep, report: SweepReport, path: Path) -> None:
     """Draw each case's mean, and its seeds as dots.
 
     Args:
         sweep: its cases and its figure.
-        summaries: of the cases; those without a finished run are passed over.
+        report: of at least one finished run; cases without one are passed over.
         path: a `.png`.
     """
     from matplotlib.figure import Figure
 
-    done = [each for each in summaries if each.values]
+    done = [each for each in report.cases if each.values]
+    assert report.metric is not None, "there is a finished run"
+    label = f"{report.metric.label}, {sweep.figure}"
     setting, lines = _lines(sweep, done)
     height = _LINES_HEIGHT if lines else 1.2 + _ROW_INCHES * len(done)
     figure = Figure(figsize=(_WIDTH_INCHES, height), layout="constrained")
     axes = figure.add_subplot(title=sweep.name)
     if lines:
         _draw_lines(axes, lines)
-        axes.set(xlabel=setting, ylabel=sweep.metric)
+        axes.set(xlabel=setting, ylabel=label)
     else:
         _draw_rows(axes, done, sweep)
-        axes.set(xlabel=sweep.metric)
+        axes.set(xlabel=label)
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=_DOTS)
 

@@ -1,8 +1,7 @@
 """What a sweep found: a row for each run, a summary of each case, as CSV and as a picture.
 
-The names of the figures are those of the runs' results, so whatever a result measures is reported. Differences to the
-baseline are paired by seed: data order and first weights of two cases with the same seed are alike, which the spread of
-the differences shows.
+Differences to the baseline are paired by seed: the order of the data is the same in both runs, and so are the first
+weights where the networks have the same shape.
 """
 
 from __future__ import annotations
@@ -13,17 +12,17 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from filelock import FileLock
 
-from ..errors import RecipeError
+from ._metric import METRICS, Metric
 from ._recipe import Recipe
-from ._result import read_result
+from ._result import Result, read_result
 from ._run_folder import write_atomically
-from ._sweep import Sweep, SweepRun, is_finished
+from ._sweep import Figure, Sweep, SweepRun, is_finished
 
-_CHECKPOINTS = ("last", "selected")
+FIGURES: tuple[Figure, ...] = get_args(Figure)
 _Row = dict[str, Any]
 
 
@@ -62,6 +61,19 @@ class CaseSummary:
         return _deviation(self.differences)
 
 
+@dataclass(frozen=True)
+class SweepReport:
+    """The cases of a sweep side by side.
+
+    Args:
+        metric: what the figures are; None before the first run is finished.
+        cases: all of them, in order.
+    """
+
+    metric: Metric | None
+    cases: tuple[CaseSummary, ...]
+
+
 def run_rows(sweep: Sweep, out: str | Path) -> list[_Row]:
     """Return a row for each finished run.
 
@@ -70,8 +82,8 @@ def run_rows(sweep: Sweep, out: str | Path) -> list[_Row]:
         out: the sweep's folder.
 
     Returns:
-        Case, seed, each setting that any case changes, the figures of both checkpoints (`last.test`), epochs, seconds,
-        commit and machine.
+        Case, seed, each setting that any case changes, the figures (`last.test`) and their metric, epochs, the
+        validation-selected epoch counted from 0, seconds, commit and machine.
 
     Raises:
         DataError: a result is damaged.
@@ -80,22 +92,17 @@ def run_rows(sweep: Sweep, out: str | Path) -> list[_Row]:
     return [_row(run, Path(out), settings) for run in sweep.runs if is_finished(run, out)]
 
 
-def summarize(sweep: Sweep, rows: Sequence[Mapping[str, Any]], metric: str) -> tuple[CaseSummary, ...]:
+def summarize(sweep: Sweep, rows: Sequence[Mapping[str, Any]], figure: Figure) -> tuple[CaseSummary, ...]:
     """Return a summary of one figure for each case, those without a finished run too.
 
     Args:
         sweep: its cases and its baseline.
         rows: from `run_rows`.
-        metric: a column of the rows.
-
-    Raises:
-        RecipeError: the rows have no such figure.
+        figure: a column of the rows.
     """
-    if rows and metric not in metrics(rows):
-        raise RecipeError(f"the runs of sweep {sweep.name} have no {metric!r}; they have {', '.join(metrics(rows))}")
     values: dict[str, dict[int, float]] = {case: {} for case in sweep.cases}
     for row in rows:
-        values[row["case"]][row["seed"]] = row[metric]
+        values[row["case"]][row["seed"]] = row[figure]
     base = values[sweep.baseline]
     return tuple(
         CaseSummary(case, own, tuple(own[seed] - base[seed] for seed in own if seed in base and own is not base))
@@ -103,54 +110,52 @@ def summarize(sweep: Sweep, rows: Sequence[Mapping[str, Any]], metric: str) -> t
     )
 
 
-def metrics(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Return the names of the figures that rows have."""
-    return tuple(key for key in rows[0] if key.partition(".")[0] in _CHECKPOINTS) if rows else ()
-
-
-def write_report(sweep: Sweep, out: str | Path) -> tuple[CaseSummary, ...]:
-    """Write `runs.csv`, `summary.csv` and `sweep.png` from what is finished; return the summary of the sweep's figure.
+def write_report(sweep: Sweep, out: str | Path) -> SweepReport:
+    """Write `runs.csv`, `summary.csv` and `sweep.png` from the finished runs.
 
     Args:
         sweep: its runs.
         out: the sweep's folder; made if missing.
 
+    Returns:
+        The summary of the sweep's figure.
+
     Raises:
-        RecipeError: the runs do not have the sweep's figure.
         DataError: a result is damaged.
     """
-    from ._sweep_plot import draw
+    from ._sweep_plot import draw  # which needs this module
 
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     with FileLock(out / ".lock"):  # processes that share a sweep may end at the same moment
         rows = run_rows(sweep, out)
-        summaries = summarize(sweep, rows, sweep.metric)
+        report = SweepReport(METRICS[rows[0]["metric"]] if rows else None, summarize(sweep, rows, sweep.figure))
         if rows:
             _write_csv(out / "runs.csv", rows)
             _write_csv(out / "summary.csv", _summary_rows(sweep, rows))
-            draw(sweep, summaries, out / "sweep.png")
-    return summaries
+            draw(sweep, report, out / "sweep.png")
+    return report
 
 
 def _row(run: SweepRun, out: Path, settings: Sequence[str]) -> _Row:
-    result = read_result(run.folder(out)).model_dump()
-    figures = {f"{which}.{name}": value for which in _CHECKPOINTS for name, value in result[which].items()}
+    result = read_result(run.folder(out))
     return {
         "case": run.case,
         "seed": run.recipe.seed,
         **{key: _setting(run.recipe, key) for key in settings},
-        **figures,
-        "epochs": result["epochs"],
-        "seconds": result["seconds"],
-        "commit": result["source"]["commit"],
-        "machine": result["machine"]["cpu"],
+        "metric": result.metric,
+        **{figure: _setting(result, figure) for figure in FIGURES},
+        "epochs": result.epochs,
+        "selected.epoch": result.selected.epoch,
+        "seconds": result.seconds,
+        "commit": result.source["commit"],
+        "machine": result.machine["cpu"],
     }
 
 
-def _setting(recipe: Recipe, key: str) -> Any:
-    """Return a setting's value, changed or not; None where the recipe's kind of model or optimizer has none."""
-    part: Any = recipe
+def _setting(whole: Recipe | Result, key: str) -> Any:
+    """Return what a dotted name means; None where the recipe's kind of model or optimizer has no such setting."""
+    part: Any = whole
     for name in key.split("."):
         part = getattr(part, name, None)
     return part
@@ -158,14 +163,14 @@ def _setting(recipe: Recipe, key: str) -> Any:
 
 def _summary_rows(sweep: Sweep, rows: Sequence[_Row]) -> list[_Row]:
     table: dict[str, _Row] = {case: {"case": case} for case in sweep.cases}
-    for metric in metrics(rows):
-        for each in summarize(sweep, rows, metric):
+    for figure in FIGURES:
+        for each in summarize(sweep, rows, figure):
             table[each.case] |= {
                 "seeds": len(each.values),
-                metric: each.mean,
-                f"{metric} deviation": each.deviation,
-                f"{metric} difference": each.difference,
-                f"{metric} difference deviation": each.difference_deviation,
+                figure: each.mean,
+                f"{figure} deviation": each.deviation,
+                f"{figure} difference": each.difference,
+                f"{figure} difference deviation": each.difference_deviation,
             }
     return list(table.values())
 
