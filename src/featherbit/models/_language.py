@@ -84,3 +84,18 @@ class LanguageModel(nn.Module):
         embedded = self.dropout(self.embedding(tokens))  # [T, B, embedding_features]
         hidden, state = self.recurrent(embedded, state)  # [T, B, hidden_features]
         return self.scores(self.dropout(hidden)), state
+
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        """Features of each part of the state that `step` takes: layer by layer."""
+        return self.recurrent.state_sizes
+
+    def step(self, tokens: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return the scores after one token of each sequence, and the next state: what a packed network does.
+
+        Args:
+            tokens: int64 or int32 `[B]`.
+            state: for each of `state_sizes` a tensor `[B, size]`.
+        """
+        hidden, state = self.recurrent.step(self.embedding(tokens), state)
+        return self.scores(hidden), state

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from ..errors import PackError
+from ._step import Step, state_sizes
 
 CAPTURED_BATCH = 2
 """Inputs in the batch that is captured; one alone would be captured as a case of its own."""
@@ -35,6 +36,7 @@ _FUNCTIONAL: dict[object, Any] = {
 }
 """For each operator that writes into its argument, the one that does not."""
 
+_STEP = f"{Step.__module__}.{Step.__qualname__}"
 _SHAPED = (torch.ops.aten.view.default, torch.ops.aten.reshape.default)
 
 
@@ -49,6 +51,7 @@ class Capture:
         constants: the tensor of every parameter and buffer placeholder.
         names: the value name of every operator and of the input, unique.
         paths: the layer path of every operator.
+        states: of a model with a memory: the placeholder of each part of its state, and the node of what it becomes.
     """
 
     nodes: tuple[fx.Node, ...]
@@ -57,6 +60,7 @@ class Capture:
     constants: Mapping[fx.Node, Tensor]
     names: Mapping[fx.Node, str]
     paths: Mapping[fx.Node, str]
+    states: tuple[tuple[fx.Node, fx.Node], ...] = ()
 
 
 def capture(model: nn.Module, example: Tensor) -> Capture:
@@ -65,17 +69,19 @@ def capture(model: nn.Module, example: Tensor) -> Capture:
     The model itself is not changed.
 
     Args:
-        model: any module that `torch.export` takes, with one tensor in and one out.
-        example: a batch of inputs, `[B, *shape]`.
+        model: any module that `torch.export` takes, with one tensor in and one out, or with a memory (`_step.py`).
+        example: a batch of inputs, `[B, *shape]`; of a model with a memory, those of one step.
 
     Raises:
         PackError: the model cannot be captured, or has more than one input or output.
     """
+    sizes = state_sizes(model)
     model = copy.deepcopy(model).cpu().eval()
     batch = example[:1].repeat(CAPTURED_BATCH, *[1] * (example.ndim - 1)).cpu()  # [2, *shape]
+    zeros = tuple(torch.zeros(CAPTURED_BATCH, size) for size in sizes or ())
     try:
         with torch.no_grad():
-            program = torch.export.export(model, (batch,))
+            program = torch.export.export(model if sizes is None else Step(model), (batch, *zeros))
     except Exception as error:  # torch.export raises errors of many kinds, all about the user's forward
         raise PackError("", f"torch.export cannot capture its forward: {error}") from error
     signature = program.graph_signature
@@ -89,25 +95,29 @@ def capture(model: nn.Module, example: Tensor) -> Capture:
     constants = {node: state[targets[node.name]].detach() for node in placeholders if node.name in targets}
     inputs = [node for node in placeholders if node not in constants]
     outputs: Any = next(node.args[0] for node in program.graph.nodes if node.op == "output")
-    if len(inputs) != 1 or len(outputs) != 1 or not isinstance(outputs[0], fx.Node):
-        raise PackError(
-            "", f"it must take one tensor and return one, it takes {len(inputs)} and returns {len(outputs)}"
-        )
+    expected = 1 + len(zeros)
+    if {len(inputs), len(outputs)} != {expected} or not all(isinstance(node, fx.Node) for node in outputs):
+        what = "one tensor" if sizes is None else f"one tensor and {len(zeros)} of its state"
+        reason = f"it must take {what} and return as many, it takes {len(inputs)} and returns {len(outputs)}"
+        raise PackError("", reason)
     _replace_mutation(program.graph)
     nodes = tuple(node for node in program.graph.nodes if node.op == "call_function")
     paths = {node: _layer_path(node) for node in nodes}
-    return Capture(nodes, inputs[0], outputs[0], constants, _names(nodes, inputs[0], paths), paths)
+    states = tuple(zip(inputs[1:], outputs[1:], strict=True))
+    return Capture(nodes, inputs[0], outputs[0], constants, _names(nodes, inputs, paths), paths, states)
 
 
-def run(captured: Capture, x: Tensor, wanted: Sequence[fx.Node]) -> dict[fx.Node, Tensor]:
+def run(captured: Capture, x: Tensor, wanted: Sequence[fx.Node], state: Sequence[Tensor] = ()) -> dict[fx.Node, Tensor]:
     """Run a captured model and return the values of the wanted nodes.
 
     Args:
         captured: the model.
         x: a batch, `[B, *shape]`.
         wanted: nodes.
+        state: each part of the state, `[B, size]`, of a model with a memory.
     """
-    values = evaluate(captured, {captured.input: x}, wanted)
+    given = {captured.input: x, **dict(zip((node for node, _ in captured.states), state, strict=True))}
+    values = evaluate(captured, given, wanted)
     return {node: values[node] for node in wanted}
 
 
@@ -181,14 +191,17 @@ def _needed(wanted: Sequence[fx.Node], given: set[fx.Node], skip: Mapping[fx.Nod
 
 def _layer_path(node: fx.Node) -> str:
     stack: Mapping[str, Any] = node.meta.get("nn_module_stack") or {}
-    return next(reversed([path for path, _ in stack.values()]), "") if stack else ""
+    path: str = next(reversed([path for path, _ in stack.values()]), "") if stack else ""
+    if any(kind == _STEP for _, kind in stack.values()):
+        path = path.removeprefix("model").removeprefix(".")
+    return path
 
 
-def _names(nodes: Sequence[fx.Node], source: fx.Node, paths: Mapping[fx.Node, str]) -> dict[fx.Node, str]:
+def _names(nodes: Sequence[fx.Node], inputs: Sequence[fx.Node], paths: Mapping[fx.Node, str]) -> dict[fx.Node, str]:
     """Name each layer's last operator by the layer's path, any other by path and operator."""
     last = {paths[node]: node for node in nodes}
-    names = {source: "input"}
-    taken = {"input"}
+    names = {node: f"state{i - 1}" if i else "input" for i, node in enumerate(inputs)}
+    taken = set(names.values())
     for node in nodes:
         path = paths[node]
         name = path if path and last[path] is node else f"{path}:{node.name}" if path else node.name

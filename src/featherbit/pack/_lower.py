@@ -6,20 +6,23 @@ way. An operator without a rule is refused with its layer: nothing is left in fl
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import fx
 
 from ..errors import GraphError, PackError
-from ..ir import Graph, Input, Op
+from ..ir import Graph, Input, Op, State
 from . import _rules_elementwise as _rules_elementwise
+from . import _rules_embeddings as _rules_embeddings
 from . import _rules_moves as _rules_moves
 from . import _rules_pools as _rules_pools
 from . import _rules_products as _rules_products
 from . import _rules_quantizers as _rules_quantizers
 from . import _rules_reals as _rules_reals
 from ._capture import Capture, evaluate
-from ._lowering import RULES, Lowering
-from ._values import Codes, Constant, Derived, Real, Value, describe
+from ._lowering import RULES, Lowering, shape_of
+from ._values import Codes, Constant, Derived, Real, Tokens, Value, describe
 
 
 def lower(captured: Capture, example: torch.Tensor) -> tuple[Graph, Lowering]:
@@ -35,10 +38,14 @@ def lower(captured: Capture, example: torch.Tensor) -> tuple[Graph, Lowering]:
     state = Lowering(captured)
     state.values.update({node: Constant(tensor) for node, tensor in captured.constants.items()})
     state.values[captured.input] = _input(state, example)
+    for node, after in captured.states:
+        name = state.write(State((), state.name(node), shape=shape_of(node), next=captured.names[after]))
+        state.values[node] = state.remember(Real(name, node, is_input=True))
     for node in captured.nodes:
         state.values[node] = _lower_node(state, node)
     try:
         output = _output(state, state.values[captured.output])
+        _take_over(state)
         return Graph(_used(state.ops, output), output), state
     except GraphError as error:
         raise PackError("", str(error)) from error
@@ -53,7 +60,10 @@ def _input(state: Lowering, example: torch.Tensor) -> Value:
     if example.dtype == torch.float32:
         state.write(Input((), name, shape=shape, dtype="float32"))
         return state.remember(Real(name, node, is_input=True))
-    raise PackError("", f"its input must be uint8 or float32, got {example.dtype}")
+    if example.dtype == torch.int32:
+        state.write(Input((), name, shape=shape, dtype="int32"))
+        return Tokens(name)
+    raise PackError("", f"its input must be uint8, float32 or, of a model with a memory, tokens, got {example.dtype}")
 
 
 def _lower_node(state: Lowering, node: fx.Node) -> Value:
@@ -81,9 +91,20 @@ def _output(state: Lowering, value: Value) -> str:
     return state.as_torch(value).name
 
 
+def _take_over(state: Lowering) -> None:
+    """Say of each state which value it becomes, now that all are there."""
+    for before, after in state.captured.states:
+        value = state.values[after]
+        if not isinstance(value, Codes | Derived | Real):
+            raise state.refuse(after, f"a state must become numbers, but it becomes {describe(value)}")
+        name = state.as_torch(state.as_real(value, after)).name
+        own = state.captured.names[before]
+        state.ops = [replace(op, next=name) if isinstance(op, State) and op.output == own else op for op in state.ops]
+
+
 def _used(ops: list[Op], output: str) -> tuple[Op, ...]:
-    """Return the ops that the output needs."""
-    needed, kept = {output}, []
+    """Return the ops that the output and the next step need."""
+    needed, kept = {output, *(op.next for op in ops if isinstance(op, State))}, []
     for op in reversed(ops):
         if op.output in needed or isinstance(op, Input):
             needed.update(op.inputs)

@@ -20,7 +20,7 @@ from ..errors import PackError
 from ..ir import ChannelsLast, Flatten, Op, Rearrange, ToReal, ValueType
 from ._capture import Capture, evaluate
 from ._layout import channels_last, expanded, image_shape, inverted, normal, same
-from ._values import Codes, Constant, Derived, Order, Padded, Real, Value, describe
+from ._values import Codes, Constant, Derived, Order, Padded, Real, Rows, Tokens, Value, describe
 
 Rule = Callable[["Lowering", fx.Node, tuple[Value, ...]], Value]
 RULES: dict[object, Rule] = {}
@@ -282,4 +282,4 @@ class Lowering:
 
 def is_varying(value: Value) -> bool:
     """Whether a value depends on the input."""
-    return isinstance(value, Codes | Derived | Real | Padded)
+    return isinstance(value, Codes | Derived | Real | Padded | Rows | Tokens)

@@ -12,6 +12,7 @@ from ..ir import Graph
 from ..runtime import Session
 from ._capture import capture
 from ._lower import lower
+from ._step import state_sizes
 from ._verify import as_tensor, compare
 
 
@@ -20,9 +21,13 @@ def pack(model: nn.Module, example: Tensor | NDArray[Any], *, verify: bool | Lit
 
     The model is captured in evaluation mode, in float32 on the CPU, and is not changed.
 
+    A model with a memory has `step(x, state)`, which takes one input of each sequence and, for each of its
+    `state_sizes`, a tensor `[B, size]`, and returns the output and the next state: `step` is what is packed.
+
     Args:
         model: any module whose forward `torch.export` captures, made of layers that have a packed form.
         example: inputs `[B, *shape]`, B >= 1, uint8 or float32; real ones, since they are what `verify` compares on.
+            Of a model with a memory, sequences: `[T, B, *shape]`, or tokens `[T, B]`.
         verify: run the packed graph on `example` and compare every layer with the model; `"reference"` runs it in the
             reference interpreter, and does not ask whether the native runtime can run it.
 
@@ -32,11 +37,11 @@ def pack(model: nn.Module, example: Tensor | NDArray[Any], *, verify: bool | Lit
     Raises:
         PackError: a layer has no packed form, or differs from the model; with the layer's path and the reason.
     """
-    inputs = as_tensor(example)
-    if inputs.ndim < 2 or len(inputs) == 0:
-        raise PackError("", f"the example must be a batch of at least one input, got shape {tuple(inputs.shape)}")
-    captured = capture(model, inputs)
-    graph, lowering = lower(captured, inputs)
+    inputs = as_tensor(model, example)
+    batch = inputs if state_sizes(model) is None else inputs[0]
+    if batch.ndim < 2 or len(batch) == 0:
+        raise PackError("", f"the example must be a batch of at least one input, got shape {tuple(batch.shape)}")
+    graph, lowering = lower(capture(model, batch), batch)
     if verify != "reference":
         try:
             Session(graph)

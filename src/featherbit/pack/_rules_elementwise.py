@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import fx
 
+from .. import layers as layers  # registers the operators of torch.ops.featherbit
 from ..errors import FileErrorCode, GraphError
-from ..ir import Add, AddReal
+from ..ir import Add, AddReal, MulReal
 from ._layout import same
 from ._lowering import REAL_RULES, Lowering, is_varying, lowers, shape_of
-from ._values import Codes, Constant, Derived, Real, Value, describe
+from ._values import Codes, Constant, Derived, Real, Rows, Value, describe
 
 aten = torch.ops.aten
 _PER_CHANNEL = (aten.batch_norm.default, aten.prelu.default)
@@ -66,9 +67,12 @@ def _to(state: Lowering, node: fx.Node, inputs: tuple[Value, ...]) -> Value:
     aten.relu6.default,
     aten.prelu.default,
     aten.leaky_relu.default,
+    torch.ops.featherbit.look_up.default,
 )
 def _elementwise(state: Lowering, node: fx.Node, inputs: tuple[Value, ...]) -> Value:
     varying = [value for value in inputs if not isinstance(value, Constant)]
+    if len(varying) == 1 and isinstance(varying[0], Rows):
+        return replace(varying[0], node=node)
     if not varying or not all(isinstance(value, Codes | Derived | Real) for value in varying):
         raise state.refuse(node, f"{node.target} of {describe(varying[0] if varying else None)} cannot be packed")
     by_place = _check_places(state, node, inputs)
@@ -135,8 +139,13 @@ def _on_real(state: Lowering, node: fx.Node, value: Real) -> Real:
 
 
 def _join(state: Lowering, node: fx.Node, varying: list[Any]) -> Value:
-    if node.target not in (aten.add.Tensor, aten.sub.Tensor) or len(varying) != 2:
-        raise state.refuse(node, f"{node.target} joins {len(varying)} computed values; only sums of two can be packed")
+    if node.target not in (aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor) or len(varying) != 2:
+        reason = f"{node.target} joins {len(varying)} computed values; only sums and products of two can be packed"
+        raise state.refuse(node, reason)
+    if node.target is aten.mul.Tensor:
+        first, second = _aligned(state, *(state.as_real(value, node) for value in varying))
+        op = MulReal((first.name, second.name), state.name(node), state.path(node))
+        return state.remember(Real(state.write(op), node, first.order))
     alpha = node.kwargs.get("alpha", 1)
     if alpha != 1:
         raise state.refuse(node, f"it adds with a factor of {alpha}; multiply before adding")

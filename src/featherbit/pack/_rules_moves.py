@@ -20,7 +20,7 @@ from ..ir import Concat
 from ._capture import evaluate
 from ._layout import channels_last, expanded, image_shape, indices, inverted, normal
 from ._lowering import Lowering, lowers, lowers_reals, shape_of
-from ._values import Codes, Derived, Padded, Real, Value, describe, origin
+from ._values import Codes, Derived, Padded, Real, Rows, Tokens, Value, describe, origin
 
 aten = torch.ops.aten
 _MOVES = (
@@ -50,7 +50,9 @@ def _parts(state: Lowering, node: fx.Node, inputs: tuple[Value, ...]) -> Value:
 @lowers(*_MOVES)
 def _move(state: Lowering, node: fx.Node, inputs: tuple[Value, ...]) -> Value:
     value = inputs[0]
-    if isinstance(value, Padded) or value is None or len(inputs) != 1:
+    if isinstance(value, Tokens):
+        return value
+    if isinstance(value, Padded | Rows) or value is None or len(inputs) != 1:
         raise state.refuse(node, f"{node.target} of {describe(value)} cannot be packed")
     sources = _sources(state, node)  # [size after]
     size = math.prod(shape_of(origin(node)))

@@ -7,21 +7,26 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import fx
 
+from ..bits import pack_unsigned
 from ..errors import PackError
-from ..ir import Clamp, PackSign, QuantizeLinear
+from ..ir import Clamp, Embedding, PackSign, QuantizeLinear
+from ._capture import evaluate
 from ._fold import fold
 from ._grids import GRIDS, Grid
 from ._lowering import Lowering, lowers, shape_of
 from ._threshold import NotMonotonicError
-from ._values import Codes, Derived, Real, Value, describe
+from ._values import Codes, Derived, Real, Rows, Value, describe
 
 
 @lowers(*GRIDS)
 def _quantize(state: Lowering, node: fx.Node, inputs: tuple[Value, ...]) -> Value:
     value, grid = inputs[0], GRIDS[node.target](state, node)
     _check_grid(state, node, grid)
+    if isinstance(value, Rows):
+        return _quantize_rows(state, node, value, grid)
     if not isinstance(value, Real | Codes | Derived):
         raise state.refuse(node, f"{describe(value)} cannot be quantized")
     if isinstance(value, Real):
@@ -35,6 +40,32 @@ def _quantize(state: Lowering, node: fx.Node, inputs: tuple[Value, ...]) -> Valu
             return _without_thresholds(state, node, derived, grid, error)
     same = _unchanged(state, node, value)
     return same if same is not None else _quantize_real(state, node, state.as_real(value, node), grid)
+
+
+def _quantize_rows(state: Lowering, node: fx.Node, value: Rows, grid: Grid) -> Codes:
+    """Quantize the whole table of an embedding, by the captured operators themselves."""
+    given = {**state.constants(), value.embedding: value.table}
+    reals = evaluate(state.captured, given, [node])[node].numpy()
+    try:
+        levels = grid.levels(reals)  # [tokens, E]
+    except NotMonotonicError as error:
+        raise state.refuse(node, "an embedding holds NaN, which has no code") from error
+    op = Embedding(
+        (value.source,),
+        state.name(node),
+        state.path(node),
+        features=levels.shape[1],
+        bits=grid.bits,
+        sign=grid.is_sign,
+        codes=_planes(levels, grid.bits),
+    )
+    return state.remember(grid.codes(state.write(op), node))
+
+
+def _planes(codes: NDArray[np.int64], bits: int) -> NDArray[np.uint64]:
+    """Return codes `[tokens, E]` as bit-planes of all rows, one plane after the other."""
+    planes = pack_unsigned(codes, bits).transpose(1, 0, 2)  # [bits, tokens, W]
+    return np.ascontiguousarray(planes).reshape(bits * len(codes), -1)
 
 
 def _without_thresholds(state: Lowering, node: fx.Node, value: Derived, grid: Grid, error: NotMonotonicError) -> Codes:

@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
-from ..ir import Affine, Clamp, PRelu, reference
+from .. import layers as layers  # registers the operators of torch.ops.featherbit
+from ..ir import Affine, Clamp, LookUp, PRelu, reference
 from ._capture import as_captured
 from ._layout import expanded
 from ._lowering import Lowering, lowers_reals, shape_of
@@ -196,6 +197,15 @@ def _write_prelu(state: Lowering, node: fx.Node, value: Real | Codes, slope: Ten
     if len(shape_of(node)) == 1:
         slopes = slopes[expanded(real.order, channels)]
     op = PRelu((real.name,), state.name(node), state.path(node), slope=np.ascontiguousarray(slopes))
+    return state.remember(Real(state.write(op), node, real.order))
+
+
+@lowers_reals(torch.ops.featherbit.look_up.default)
+def _look_up(state: Lowering, node: fx.Node, value: Real | Codes) -> Real:
+    real, step = state.as_real(value, node), node.args[2]
+    assert isinstance(step, float)
+    entries = _constant(state, node, 1).numpy()
+    op = LookUp((real.name,), state.name(node), state.path(node), step=step, table=entries)
     return state.remember(Real(state.write(op), node, real.order))
 
 

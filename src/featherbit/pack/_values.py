@@ -127,6 +127,34 @@ class Derived:
 
 
 @dataclass(frozen=True, eq=False)
+class Rows:
+    """A function of a token: a row of a table, and what was made of it.
+
+    Args:
+        source: the value of the tokens in the packed graph.
+        embedding: the captured node that takes the row.
+        table: float `[tokens, E]`.
+        node: the captured node that holds the function's values.
+    """
+
+    source: str
+    embedding: fx.Node
+    table: Tensor
+    node: fx.Node
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """The caller's tokens, each the number of a row.
+
+    Args:
+        name: the value in the packed graph.
+    """
+
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
 class Padded:
     """Codes with a border around them, for the convolution that comes next.
 
@@ -141,7 +169,7 @@ class Padded:
     pad_value: int
 
 
-Value = Constant | Real | Codes | Derived | Padded | None
+Value = Constant | Real | Codes | Derived | Padded | Rows | Tokens | None
 
 
 def origin(node: fx.Node) -> fx.Node:
@@ -163,5 +191,7 @@ def describe(value: Value) -> str:
         Constant: "a constant",
         Derived: "real numbers computed from integers",
         Padded: "padded codes",
+        Rows: "rows of an embedding before any quantizer",
+        Tokens: "tokens",
     }
     return names.get(type(value), "nothing that can be packed")

@@ -17,10 +17,13 @@ from ..ir import (
     Clamp,
     Concat,
     Conv2d,
+    Embedding,
     Flatten,
     Graph,
     Linear,
+    LookUp,
     MaxPool2d,
+    MulReal,
     MultiThreshold,
     Op,
     PackSign,
@@ -41,7 +44,7 @@ from ._storage import Form, Storage, image_shape
 
 Place = tuple[str, Form]
 COPY = "!"
-"""Ends the name of a place that holds a copy of a value; no value's own name has such an end."""
+"""Follows the name of the value that a place holds a copy of; no value's own name has it."""
 _KERNELS = {
     "planes": (_native.Form.bits, 64, 8),
     "bytes": (_native.Form.bytes, 4, 4),
@@ -118,7 +121,7 @@ def emit(
     targets = {place[0]: storage[place] for place in writes}
     emitter = _Emitter(graph, isa, ops, sources, targets, products)
     if not ops:
-        value = graph.types[writes[0][0].removesuffix(COPY)]
+        value = graph.types[writes[0][0].partition(COPY)[0]]
         emitter.step.load(sources[0].native(), sources[0].seen_as(value).pixels())
         emitter.store(writes[0][0])
         return emitter.step
@@ -226,6 +229,11 @@ def _concat(emitter: _Emitter, op: Op) -> None:
     emitter.step.concat([s.native() for s in seen], [s.pixels() for s in seen], [s.channels for s in seen])
 
 
+def _embedding(emitter: _Emitter, op: Op) -> None:
+    assert isinstance(op, Embedding)
+    emitter.step.embedding(emitter.reads[0].memory, np.ascontiguousarray(op.unpacked()), op.sign)
+
+
 def _flips(flips: NDArray[np.uint64], channels: int) -> NDArray[np.bool_]:
     return np.asarray(unpack_sign(flips, channels) > 0)
 
@@ -273,6 +281,10 @@ def _add_real(emitter: _Emitter, op: Op, waiting: list[Storage]) -> None:
     emitter.step.add_real(*_other(emitter, op, waiting))
 
 
+def _mul_real(emitter: _Emitter, op: Op, waiting: list[Storage]) -> None:
+    emitter.step.mul_real(*_other(emitter, op, waiting))
+
+
 def _max_rows(emitter: _Emitter, op: Any, _: list[Storage]) -> None:
     across = emitter.graph.types[op.output].shape[1]
     emitter.step.max_rows(op.kernel[0], op.kernel[1], emitter.width, op.stride[1], op.padding[1], across)
@@ -282,6 +294,7 @@ _PRODUCE: dict[type[Op], Callable[[_Emitter, Op], None]] = {
     ChannelsLast: _channels_last,
     Concat: _concat,
     Conv2d: _product,
+    Embedding: _embedding,
     Flatten: _rearrange,
     Linear: _product,
     MaxPool2d: _pool,
@@ -293,7 +306,9 @@ _FOLLOW: dict[type[Op], Callable[[_Emitter, Any, list[Storage]], None]] = {
     AddReal: _add_real,
     Affine: _affine,
     Clamp: lambda emitter, op, _: emitter.step.clamp(op.low, op.high),
+    LookUp: lambda emitter, op, _: emitter.step.look_up(np.ascontiguousarray(op.table), op.step),
     MaxPool2d: _max_rows,
+    MulReal: _mul_real,
     MultiThreshold: _multi_threshold,
     PackSign: lambda emitter, op, _: emitter.step.sign_real(),
     PRelu: lambda emitter, op, _: emitter.step.prelu(np.ascontiguousarray(op.slope)),

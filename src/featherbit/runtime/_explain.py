@@ -18,9 +18,13 @@ from ..ir import (
     ChannelsLast,
     Clamp,
     Concat,
+    Embedding,
     Flatten,
     Graph,
+    Input,
+    LookUp,
     MaxPool2d,
+    MulReal,
     MultiThreshold,
     Op,
     PackSign,
@@ -28,10 +32,12 @@ from ..ir import (
     Product,
     QuantizeLinear,
     Rearrange,
+    State,
     SumPool2d,
     Threshold,
 )
 from ..kernels import resolve_isa
+from ._emit import COPY
 from ._plan import NativePlan, Step, make_plan
 
 _KERNELS = {
@@ -52,6 +58,7 @@ _OTHERS: Mapping[type[Op], str] = {
     Rearrange: "rearrange",
     Flatten: "rearrange",
     Concat: "concat",
+    Embedding: "embedding",
 }
 """Ops that begin a step and are no product; any other is an element-wise `tile`."""
 _BATCH_NORM = 4  # weight, bias, mean and variance
@@ -100,7 +107,7 @@ def explain(graph: Graph, isa: str | None = None, *, plan: NativePlan | None = N
     """
     isa = resolve_isa(isa)
     plan = plan or make_plan(graph, isa)
-    return tuple(_row(graph, op, isa, plan) for op in graph.ops[1:])
+    return tuple(_row(graph, op, isa, plan) for op in graph.ops if not isinstance(op, Input | State))
 
 
 def _row(graph: Graph, op: Op, isa: str, plan: NativePlan) -> LayerRow:
@@ -136,6 +143,8 @@ def _parameters(op: Op, graph: Graph) -> int:
     channels = graph.types[op.output].channels
     if isinstance(op, Product):
         return op.out_features * op.row_length
+    if isinstance(op, Embedding):
+        return op.tokens * op.features
     if isinstance(op, Threshold | MultiThreshold | Affine):
         return _BATCH_NORM * channels
     return channels if isinstance(op, PRelu) else 0
@@ -156,7 +165,7 @@ def _kernel(op: Op, isa: str, plan: NativePlan) -> tuple[str, str, str]:
 
 
 def _copy_reason(op: Op, step: Step, plan: NativePlan) -> str:
-    copied = any(value.endswith("!") for value, _ in step.reads)
+    copied = any(COPY in value for value, _ in step.reads)
     return "its input is copied to another form first" if copied else ""
 
 
@@ -197,4 +206,6 @@ _FLOAT_REASONS: Mapping[type[Op], Callable[[Graph, Op], str]] = {
     AddReal: _why_add,
     PRelu: lambda graph, op: "the slope is real",
     Clamp: lambda graph, op: "bounds real values",
+    LookUp: lambda graph, op: "the function of a real value",
+    MulReal: lambda graph, op: "both operands are real",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ..ir import (
@@ -11,7 +12,9 @@ from ..ir import (
     Clamp,
     Flatten,
     Graph,
+    LookUp,
     MaxPool2d,
+    MulReal,
     MultiThreshold,
     Op,
     PackSign,
@@ -21,8 +24,22 @@ from ..ir import (
     Threshold,
     ToReal,
 )
+from ._phases import Phase, in_order
 
-FOLLOWERS = (Add, AddReal, Affine, Clamp, MultiThreshold, PackSign, PRelu, QuantizeLinear, Threshold, ToReal)
+FOLLOWERS = (
+    Add,
+    AddReal,
+    Affine,
+    Clamp,
+    LookUp,
+    MulReal,
+    MultiThreshold,
+    PackSign,
+    PRelu,
+    QuantizeLinear,
+    Threshold,
+    ToReal,
+)
 """Ops that compute each element from the one at the same place."""
 
 
@@ -39,41 +56,50 @@ class Group:
     stores: tuple[str, ...]
 
 
-def group_ops(graph: Graph, *, fuse: bool) -> tuple[Group, ...]:
+def group_ops(graph: Graph, when: Mapping[str, Phase], *, fuse: bool) -> tuple[Group, ...]:
     """Return the steps of a graph.
 
     Their order is one in which every step finds what it reads.
 
     Args:
         graph: what to run.
+        when: the phase of each value; ops of one step have the same.
         fuse: whether ops run together at all.
     """
-    stored = {graph.input.output}
+    stored = {graph.input.output, *(state.output for state in graph.states)}
     done: set[str] = set()
     readers = {name: [op for op in graph.ops if name in op.inputs] for name in graph.types}
     groups = []
-    for op in graph.ops[1:]:
+    for op in in_order(graph, when):
         if op.output in done:
             continue
-        group = _grow(graph, op, readers, stored, done) if fuse else Group((op,), (op.output,))
+        group = _grow(graph, when, op, readers, stored, done) if fuse else Group((op,), (op.output,))
         done.update(each.output for each in group.ops)
         stored.update(group.stores)
         groups.append(group)
     return tuple(groups)
 
 
-def _grow(graph: Graph, head: Op, readers: dict[str, list[Op]], stored: set[str], done: set[str]) -> Group:
+def _grow(
+    graph: Graph,
+    when: Mapping[str, Phase],
+    head: Op,
+    readers: dict[str, list[Op]],
+    stored: set[str],
+    done: set[str],
+) -> Group:
     ops, stores = [head], []
+    kept = {graph.output, *(state.next for state in graph.states)}
     while True:
         value = ops[-1].output
         taken = done | {op.output for op in ops}
         following = None
         if not isinstance(ops[-1], Flatten):
-            candidates = [op for op in readers[value] if op.output not in taken]
+            candidates = [op for op in readers[value] if op.output not in taken and when[op.output] == when[value]]
             following = next(
                 (op for op in candidates if _can_follow(graph, op, value, len(ops), readers[value], stored)), None
             )
-        if value == graph.output or len(readers[value]) != 1 or following is None:
+        if value in kept or len(readers[value]) != 1 or following is None:
             stores.append(value)
         if following is None:
             return Group(tuple(ops), tuple(stores))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ..ir import Add, AddReal, Flatten, Graph, Op, Product
+from ..ir import Add, AddReal, Flatten, Graph, MulReal, Op, Product
 from ._groups import Group
 from ._products import ProductPlan
 from ._storage import NO_BORDER, Form, Sides, Storage, form_of, make_storage
@@ -55,7 +55,7 @@ def _head_needs(op: Op, products: Mapping[str, ProductPlan]) -> list[Need]:
             byte = max(0, op.zero_point + plan.pad_value)
         quads = plan.form == "bytes" and plan.kernel == "bytes"
         return [Need(op.inputs[0], plan.form, plan.window.padding, byte, quads)]
-    if isinstance(op, Add | AddReal):
+    if isinstance(op, Add | AddReal | MulReal):
         return [Need(op.inputs[0]), Need(op.inputs[1], "lanes")]
     return [Need(name) for name in op.inputs]
 

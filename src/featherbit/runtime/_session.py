@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..ir import Graph, load
+from ..ir import Embedding, Graph, load
 from ..kernels import MAX_THREADS, aligned_empty, resolve_isa
 from ._explain import LayerRow, explain
-from ._plan import NativePlan, make_plan
-from ._storage import Storage
+from ._phases import Phase
+from ._plan import INPUT, OUTPUT, NativePlan, Place, make_plan
+
+State = Mapping[str, NDArray[np.float32]]
+"""What one step of a network with a memory hands to the next: each part by name, float32 `[B, *shape]`."""
 
 
 class Session:
@@ -24,6 +28,9 @@ class Session:
 
     Planning repacks the weights once; after that a call allocates its result and nothing else. A session may be used
     from many threads at once: the GIL is released while it runs.
+
+    A network with a memory (`state_shapes` is not empty) is run by `step` or `run_sequence`, any other by `run`. The
+    session itself remembers nothing: each call takes a state and returns the next.
 
     Args:
         graph: a `Graph`, or the path of a packed file.
@@ -71,9 +78,14 @@ class Session:
         return self._output.shape
 
     @property
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each part of the state, without the batch; empty for a network without a memory."""
+        return {state.output: state.shape for state in self.graph.states}
+
+    @property
     def panel_bytes(self) -> int:
         """Bytes of repacked weights that the session holds in memory."""
-        return self._native.plan.panel_bytes
+        return self._native.panel_bytes
 
     def explain(self) -> tuple[LayerRow, ...]:
         """Return one row per layer: formats, shape, operations, bytes, kernel and why."""
@@ -91,15 +103,59 @@ class Session:
             the graph ends in such a value.
 
         Raises:
-            InputError: wrong dtype, wrong shape, a NaN, or a wrong thread count.
+            InputError: wrong dtype, wrong shape, a NaN, a wrong thread count, or a network with a memory.
         """
+        if self.graph.states:
+            raise InputError("the network has a memory: call step(x, state), or run_sequence(x, state) for many steps")
         x = self._check(x)
-        threads = self.threads if threads is None else _check_threads(threads)
-        output = self._memory(self._native.output, len(x))
-        self._native.plan.run(x, output, len(x), threads, [])
-        return self._native.output.unpack(output, self._output)
+        memories = self._memories(self._native, x, {})
+        self._run(self._native, memories, 1, len(x), threads)
+        return self._native.output.unpack(memories[OUTPUT], self._output)
 
     __call__ = run
+
+    def step(
+        self, x: NDArray[Any], state: State | None = None, *, threads: int | None = None
+    ) -> tuple[NDArray[Any], dict[str, NDArray[np.float32]]]:
+        """Run one step of a network with a memory.
+
+        Args:
+            x: `[B, *input_shape]`, as for `run`.
+            state: what the step before returned; `None` is all zeros.
+            threads: as for `run`.
+
+        Returns:
+            The output `[B, *output_shape]`, and the next state, all new memory.
+
+        Raises:
+            InputError: as for `run`, or a state of another form.
+        """
+        output, state = self.run_sequence(x[None] if isinstance(x, np.ndarray) else x, state, threads=threads)
+        return output[0], state
+
+    def run_sequence(
+        self, x: NDArray[Any], state: State | None = None, *, threads: int | None = None
+    ) -> tuple[NDArray[Any], dict[str, NDArray[np.float32]]]:
+        """Run all steps of sequences, in native code.
+
+        Args:
+            x: `[T, B, *input_shape]`, else as for `run`; T from 0 up.
+            state: float32 `[B, *shape]` for each of `state_shapes`; `None` is all zeros.
+            threads: as for `run`.
+
+        Returns:
+            The outputs `[T, B, *output_shape]`, and the state after the last step, all new memory.
+
+        Raises:
+            InputError: as for `run`, or a state of another form.
+        """
+        x = self._check(x, sequence=True)
+        steps, batch = x.shape[:2]
+        before = self._check_state(state, batch)
+        memories = self._memories(self._native, x.reshape(steps * batch, *self.input_shape), before)
+        self._run(self._native, memories, steps, batch, threads)
+        output = self._native.output.unpack(memories[OUTPUT], self._output)
+        return output.reshape(steps, batch, *self.output_shape), self._state(memories, steps)
 
     def predict(self, x: NDArray[Any], *, threads: int | None = None) -> NDArray[np.int64]:
         """Return the class of each input, int64 `[B]`.
@@ -117,27 +173,30 @@ class Session:
         classes: NDArray[np.int64] = np.argmax(scores.reshape(len(scores), self._output.size), axis=1)  # [B, N]
         return classes
 
-    def trace(self, x: NDArray[Any], *, threads: int | None = None) -> dict[str, NDArray[Any]]:
+    def trace(
+        self, x: NDArray[Any], state: State | None = None, *, threads: int | None = None
+    ) -> dict[str, NDArray[Any]]:
         """Compute every value with the native kernels, to compare with the trained one.
 
         Values that `run` writes to memory come from the same steps; those that it never writes, such as sums that are
         thresholded at once, come from a second plan of the same kernels with a step for each op.
 
         Args:
-            x: as for `run`.
+            x: as for `run`; the inputs of one step of a network with a memory.
+            state: as for `step`.
             threads: as for `run`.
 
         Returns:
             Every value by name, `[B, *shape]`, as `ir.reference.run` gives them.
 
         Raises:
-            InputError: as for `run`.
+            InputError: as for `run` and `step`.
         """
         x = self._check(x)
-        threads = self.threads if threads is None else _check_threads(threads)
-        values = {self.graph.input.output: x}
+        before = self._check_state(state, len(x))
+        values = {self.graph.input.output: x, **before}
         for plan in (self._apart, self._native):
-            values |= self._traced(plan, x, threads)
+            values |= self._traced(plan, x, before, threads)
         return {name: values[name] for name in self.graph.types}
 
     @cached_property
@@ -145,44 +204,104 @@ class Session:
         """The plan with a step for each op."""
         return make_plan(self.graph, self.isa, kernels=self._kernels, fuse=False)
 
-    def _traced(self, plan: NativePlan, x: NDArray[Any], threads: int) -> dict[str, NDArray[Any]]:
+    def _traced(self, plan: NativePlan, x: NDArray[Any], before: State, threads: int | None) -> dict[str, NDArray[Any]]:
         """Run a plan and return every value that it writes."""
         types = self.graph.types
-        taps = [
-            (index, place)
-            for index, step in enumerate(plan.steps)
-            for place in step.writes
-            if place[0] in types  # not a copy
-        ]
-        raw = {place: self._memory(plan.storage[place], len(x), plan.row_bytes) for _, place in taps}
-        output = self._memory(plan.output, len(x))
-        native = [(index, plan.storage[place].memory, raw[place]) for index, place in taps]
-        plan.plan.run(x, output, len(x), threads, native)
-        values = {self.graph.input.output: x}  # a flattened input is the input
-        for _, place in taps:
+        raw: dict[Place, NDArray[np.uint8]] = {}
+        taps: dict[Phase, list[tuple[int, int, NDArray[np.uint8]]]] = {phase: [] for phase in Phase}
+        for phase in Phase:
+            for index, step in enumerate(step for step in plan.steps if step.phase == phase):
+                for place in (place for place in step.writes if place[0] in types):  # not a copy
+                    raw[place] = aligned_empty((len(x), plan.row_bytes[plan.storage[place].memory]), np.uint8)
+                    taps[phase].append((index, plan.storage[place].memory, raw[place]))
+        self._run(plan, self._memories(plan, x, before), 1, len(x), threads, taps)
+        values = {self.graph.input.output: x, **before}  # a flattened input is the input
+        for place, rows in raw.items():
             storage = plan.storage[place]
-            values[place[0]] = storage.unpack(raw[place][:, : storage.image_bytes], types[place[0]])
+            values[place[0]] = storage.unpack(rows[:, : storage.image_bytes], types[place[0]])
         for name, source in plan.aliases.items():
             if source in values:
                 values[name] = values[source].reshape(len(x), *types[name].shape)
         return values
 
-    @staticmethod
-    def _memory(storage: Storage, batch: int, row_bytes: Sequence[int] | None = None) -> NDArray[np.uint8]:
-        """Return memory for the images of a storage, or for all that its buffer holds."""
-        size = storage.image_bytes if row_bytes is None else row_bytes[storage.memory]
-        return aligned_empty((batch, size), np.uint8)
+    def _memories(self, plan: NativePlan, x: NDArray[Any], before: State) -> list[NDArray[Any]]:
+        """Return the caller's memories of a plan, with the input and the state in theirs.
 
-    def _check(self, x: NDArray[Any]) -> NDArray[Any]:
-        if not isinstance(x, np.ndarray) or x.dtype != self._dtype:
+        Args:
+            plan: what will run.
+            x: `[T * B, *input_shape]`.
+            before: each part of the state, `[B, *shape]`.
+        """
+        batch = len(next(iter(before.values()))) if before else len(x)
+        rows = [len(x) if advances else batch for advances in plan.advances]
+        memories: list[NDArray[Any]] = [
+            x if memory == INPUT else aligned_empty((rows[memory], plan.row_bytes[memory]), np.uint8)
+            for memory in range(plan.externals)
+        ]
+        for (memory, _), part in zip(plan.state_memories, before.values(), strict=True):
+            memories[memory] = np.array(part)  # a copy: the steps write there
+        return memories
+
+    def _run(
+        self,
+        plan: NativePlan,
+        memories: list[NDArray[Any]],
+        steps: int,
+        batch: int,
+        threads: int | None,
+        taps: Mapping[Phase, list[tuple[int, int, NDArray[np.uint8]]]] = MappingProxyType({}),
+    ) -> None:
+        """Run each phase: all steps at once, or one after the other."""
+        threads = self.threads if threads is None else _check_threads(threads)
+        for phase, native in plan.plans.items():
+            if phase == Phase.STEP and not taps:
+                native.run_steps(memories, plan.advances, plan.state_memories, steps, batch, threads)
+            else:
+                native.run_on(memories, steps * batch, threads, taps.get(phase, []))
+
+    def _state(self, memories: list[NDArray[Any]], steps: int) -> dict[str, NDArray[np.float32]]:
+        """Return the state after so many steps: before and after change places with each."""
+        last = [pair[steps % 2] for pair in self._native.state_memories]
+        return {
+            name: memories[memory].view(np.float32).reshape(-1, *shape)
+            for memory, (name, shape) in zip(last, self.state_shapes.items(), strict=True)
+        }
+
+    def _check(self, x: NDArray[Any], *, sequence: bool = False) -> NDArray[Any]:
+        tokens = self._input.element == "token"
+        wrong = not isinstance(x, np.ndarray) or (x.dtype.kind not in "iu" if tokens else x.dtype != self._dtype)
+        if wrong:
             got = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
             raise InputError(f"the network takes a {self._dtype} array, got {got}; convert it first")
-        if x.ndim != len(self.input_shape) + 1 or x.shape[1:] != self.input_shape:
-            need = ", ".join(map(str, self.input_shape))
-            raise InputError(f"the network takes shape [batch, {need}], got {list(x.shape)}")
+        leading = 2 if sequence else 1
+        if x.ndim != len(self.input_shape) + leading or x.shape[leading:] != self.input_shape:
+            need = ", ".join([*["steps"] * sequence, "batch", *map(str, self.input_shape)])
+            raise InputError(f"the network takes shape [{need}], got {list(x.shape)}")
         if x.dtype.kind == "f" and np.isnan(x).any():
             raise InputError("the input holds NaN, which has no sign and no code; remove it first")
-        return np.ascontiguousarray(x)
+        if tokens and x.size and not 0 <= x.min() <= x.max() < self._tokens:
+            raise InputError(f"tokens are 0 to {self._tokens - 1}, got {x.min()} to {x.max()}")
+        return np.ascontiguousarray(x, dtype=self._dtype)
+
+    @cached_property
+    def _tokens(self) -> int:
+        """How many tokens every embedding has."""
+        return min(op.tokens for op in self.graph.ops if isinstance(op, Embedding))
+
+    def _check_state(self, state: State | None, batch: int) -> State:
+        shapes = {name: (batch, *shape) for name, shape in self.state_shapes.items()}
+        if state is None:
+            return {name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()}
+        if set(state) != set(shapes):
+            raise InputError(f"the state has the parts {', '.join(shapes) or 'none'}, got {', '.join(state) or 'none'}")
+        for name, shape in shapes.items():
+            part = state[name]
+            if not isinstance(part, np.ndarray) or part.dtype != np.float32 or part.shape != shape:
+                got = f"{part.dtype} {list(part.shape)}" if isinstance(part, np.ndarray) else type(part).__name__
+                raise InputError(f"the state {name!r} must be float32 {list(shape)}, got {got}")
+            if np.isnan(part).any():
+                raise InputError(f"the state {name!r} holds NaN")
+        return {name: state[name] for name in shapes}
 
 
 def _check_threads(threads: int) -> int:
