@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
 
 from ..errors import GraphError
@@ -73,12 +74,12 @@ class NativePlan:
     states: int
     externals: int
 
-    @property
+    @cached_property
     def state_memories(self) -> list[tuple[int, int]]:
         """Memories of each state: before a step and after it."""
         return [(FIRST_STATE + 2 * i, FIRST_STATE + 2 * i + 1) for i in range(self.states)]
 
-    @property
+    @cached_property
     def advances(self) -> list[bool]:
         """Which of the caller's memories have images for every step of a sequence."""
         return [not FIRST_STATE <= memory < FIRST_STATE + 2 * self.states for memory in range(self.externals)]

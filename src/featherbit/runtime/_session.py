@@ -17,7 +17,7 @@ from ..ir import Embedding, Graph, load
 from ..kernels import MAX_THREADS, aligned_empty, resolve_isa
 from ._explain import LayerRow, explain
 from ._phases import Phase
-from ._plan import INPUT, OUTPUT, NativePlan, Place, make_plan
+from ._plan import OUTPUT, NativePlan, Place, make_plan
 
 State = Mapping[str, NDArray[np.float32]]
 """What one step of a network with a memory hands to the next: each part by name, float32 `[B, *shape]`."""
@@ -77,7 +77,7 @@ class Session:
         """Shape of one output, without the batch."""
         return self._output.shape
 
-    @property
+    @cached_property
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of each part of the state, without the batch; empty for a network without a memory."""
         return {state.output: state.shape for state in self.graph.states}
@@ -105,7 +105,7 @@ class Session:
         Raises:
             InputError: wrong dtype, wrong shape, a NaN, a wrong thread count, or a network with a memory.
         """
-        if self.graph.states:
+        if self.state_shapes:
             raise InputError("the network has a memory: call step(x, state), or run_sequence(x, state) for many steps")
         x = self._check(x)
         memories = self._memories(self._native, x, {})
@@ -232,14 +232,14 @@ class Session:
             x: `[T * B, *input_shape]`.
             before: each part of the state, `[B, *shape]`.
         """
-        batch = len(next(iter(before.values()))) if before else len(x)
-        rows = [len(x) if advances else batch for advances in plan.advances]
-        memories: list[NDArray[Any]] = [
-            x if memory == INPUT else aligned_empty((rows[memory], plan.row_bytes[memory]), np.uint8)
-            for memory in range(plan.externals)
-        ]
-        for (memory, _), part in zip(plan.state_memories, before.values(), strict=True):
-            memories[memory] = np.array(part)  # a copy: the steps write there
+        memories: list[NDArray[Any]] = [x, aligned_empty((len(x), plan.row_bytes[OUTPUT]), np.uint8)]
+        for part in before.values():
+            memories += [np.array(part), np.empty_like(part)]  # a copy: the steps write there
+        sizes = [len(x) * size for size in plan.row_bytes[len(memories) : plan.externals]]  # whole lines
+        crossing = aligned_empty((sum(sizes),), np.uint8)
+        for size in sizes:
+            memories.append(crossing[:size])
+            crossing = crossing[size:]
         return memories
 
     def _run(
@@ -262,10 +262,7 @@ class Session:
     def _state(self, memories: list[NDArray[Any]], steps: int) -> dict[str, NDArray[np.float32]]:
         """Return the state after so many steps: before and after change places with each."""
         last = [pair[steps % 2] for pair in self._native.state_memories]
-        return {
-            name: memories[memory].view(np.float32).reshape(-1, *shape)
-            for memory, (name, shape) in zip(last, self.state_shapes.items(), strict=True)
-        }
+        return {name: memories[memory] for memory, name in zip(last, self.state_shapes, strict=True)}
 
     def _check(self, x: NDArray[Any], *, sequence: bool = False) -> NDArray[Any]:
         tokens = self._input.element == "token"
@@ -289,16 +286,16 @@ class Session:
         return min(op.tokens for op in self.graph.ops if isinstance(op, Embedding))
 
     def _check_state(self, state: State | None, batch: int) -> State:
-        shapes = {name: (batch, *shape) for name, shape in self.state_shapes.items()}
+        shapes = self.state_shapes
         if state is None:
-            return {name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()}
-        if set(state) != set(shapes):
+            return {name: np.zeros((batch, *shape), dtype=np.float32) for name, shape in shapes.items()}
+        if state.keys() != shapes.keys():
             raise InputError(f"the state has the parts {', '.join(shapes) or 'none'}, got {', '.join(state) or 'none'}")
         for name, shape in shapes.items():
             part = state[name]
-            if not isinstance(part, np.ndarray) or part.dtype != np.float32 or part.shape != shape:
+            if not isinstance(part, np.ndarray) or part.dtype != np.float32 or part.shape != (batch, *shape):
                 got = f"{part.dtype} {list(part.shape)}" if isinstance(part, np.ndarray) else type(part).__name__
-                raise InputError(f"the state {name!r} must be float32 {list(shape)}, got {got}")
+                raise InputError(f"the state {name!r} must be float32 {[batch, *shape]}, got {got}")
             if np.isnan(part).any():
                 raise InputError(f"the state {name!r} holds NaN")
         return {name: state[name] for name in shapes}
