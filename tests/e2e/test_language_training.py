@@ -87,7 +87,7 @@ def test_a_text_of_ones_own_is_trained_by_path(data, tmp_path):
     [("ptb-word-lstm", "bf16-mixed"), ("ptb-char-rnn", "bf16-mixed"), ("ptb-word-lstm", "32-true")],
 )
 def test_an_interrupted_run_resumes_to_the_same_weights(data, tmp_path, monkeypatch, name, precision):
-    recipe = recipe_of(data, "epochs=3", f"precision={precision}", "model.activation=lsq_signed", name=name)
+    recipe = recipe_of(data, "epochs=3", f"precision={precision}", "model.activation=lsq", name=name)
     fit(recipe, tmp_path / "whole", progress=False)
     start = TrainingModule.on_train_epoch_start
 

@@ -31,16 +31,17 @@ class Lsq(nn.Module):
             activations after a ReLU.
         channels: one step for each of so many first-dimension slices, for weights; `None` is one step for all.
         narrow: whether a signed range leaves out its lowest code; 2 bits then are ternary with a learned scale.
+        first_step: where an activation's step starts, > 0; by default where it suits a standard normal input.
 
     Attributes:
         step: the learned parameter, `[]` or `[channels]`.
         low, high: the range of codes.
 
     Raises:
-        InputError: bits out of range, or an unsigned range that is narrow or per channel.
+        InputError: bits out of range, an unsigned range that is narrow or per channel, or a step that is not positive.
 
     Source: Esser et al., Learned Step Size Quantization (arXiv 1902.08153).
-    Differs: an activation's first step is that for a standard normal input, not for the first batch.
+    Differs: an activation's first step is that for a standard normal input or a given one, not for the first batch.
 
     >>> quantizer = Lsq(2, signed=False)
     >>> _ = torch.nn.init.constant_(quantizer.step, 0.5)
@@ -48,8 +49,18 @@ class Lsq(nn.Module):
     ([0.0, 0.5, 1.5], [1.0])
     """
 
-    def __init__(self, bits: int, *, signed: bool = True, channels: int | None = None, narrow: bool = False) -> None:
+    def __init__(
+        self,
+        bits: int,
+        *,
+        signed: bool = True,
+        channels: int | None = None,
+        narrow: bool = False,
+        first_step: float | None = None,
+    ) -> None:
         super().__init__()
+        if first_step is not None and not first_step > 0:
+            raise InputError(f"first_step must be positive, got {first_step!r}")
         if not signed and (narrow or channels is not None):
             raise InputError("an unsigned range is for activations, which have one step and no narrow range")
         self.bits = checked_bits("a signed Lsq" if signed else "Lsq", bits, 2 if signed else 1)
@@ -57,7 +68,7 @@ class Lsq(nn.Module):
         self.high = 2 ** (bits - 1) - 1 if signed else 2**bits - 1
         self.format = BitFormat(bits, "twos_complement" if signed else "unsigned")
         self.step = nn.Parameter(torch.empty(() if channels is None else channels))
-        nn.init.constant_(self.step, 2.0 * _MEAN_ABSOLUTE / math.sqrt(self.high))
+        nn.init.constant_(self.step, first_step or 2.0 * _MEAN_ABSOLUTE / math.sqrt(self.high))
         self._sharing = 1  # values that share a step, as seen last in training
 
     def reset_latent(self, weight: Tensor) -> None:

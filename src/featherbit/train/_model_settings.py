@@ -10,6 +10,7 @@ from torch import nn
 
 from ..errors import RecipeError
 from ..models import Cell, ConvNet, LanguageModel, Mlp, NormKind, ResNet, VggSmall
+from ..quantizers import Lsq
 from ._quantizers import (
     ActivationKind,
     EstimatorKind,
@@ -165,7 +166,19 @@ class LanguageSettings(LowBitSettings):
     hidden_features: Count
     layers: Count = 1
     dropout: Rate = 0.0
-    activation: Literal["sign", "linear", "log", "unsigned", "lsq", "lsq_signed", "dorefa", "float"] = "linear"
+    activation: Literal["sign", "linear", "log", "unsigned", "lsq", "dorefa", "float"] = "linear"
+
+    def quantizers(self) -> dict[str, Any]:
+        """Return the quantizers by name.
+
+        A learned step starts where a fixed one stands, in the range of an LSTM's state or after a ReLU.
+        """
+        found = super().quantizers()
+        if self.activation == "lsq":
+            signed = self.cell == "lstm" or self.nonlinearity == "tanh"
+            first_step = 2.0 ** (signed - self.activation_bits)
+            found["activation"] = Lsq(self.activation_bits, signed=signed, first_step=first_step)
+        return found
 
     def build(self, tokens: int) -> LanguageModel:
         """Return the network with fresh weights, drawn from torch's global generator."""

@@ -29,7 +29,7 @@ from ..quantizers import (
 
 WeightKind = Literal["linear", "log", "lsq", "dorefa", "ternary", "float"]
 ActivationKind = Literal[
-    "sign", "stochastic_sign", "linear", "log", "unsigned", "lsq", "lsq_signed", "dorefa", "relu", "hardtanh", "float"
+    "sign", "stochastic_sign", "linear", "log", "unsigned", "lsq", "dorefa", "relu", "hardtanh", "float"
 ]
 EstimatorKind = Literal["straight_through", "polynomial", "swish"]
 GradientKind = Literal["log", "linear"]
@@ -64,11 +64,11 @@ def make_weight_quantizer(kind: WeightKind, bits: int) -> nn.Module:
 
 
 def make_activation(kind: ActivationKind, bits: int, estimator: Estimator) -> nn.Module:
-    """Return what follows a batch norm.
+    """Return what follows a batch norm, or stands before a product.
 
     Args:
         kind: `"sign"`, `"stochastic_sign"`: 1 bit; `"linear"`: `LinearQuant`, the sign at 1 bit; `"log"`: from 2 bits
-            on; `"unsigned"`, `"lsq"`, `"dorefa"`: codes from 0 on; `"relu"`, `"hardtanh"`: no quantizer.
+            on; `"unsigned"`, `"lsq"`, `"dorefa"`: codes from 0 on; `"relu"`, `"hardtanh"`, `"float"`: no quantizer.
         bits: 1 to 8.
         estimator: the gradient of a sign.
 
@@ -87,7 +87,6 @@ def make_activation(kind: ActivationKind, bits: int, estimator: Estimator) -> nn
         "unsigned": lambda: UnsignedQuant(bits),
         "float": Identity,
         "lsq": lambda: Lsq(bits, signed=False),
-        "lsq_signed": lambda: Lsq(bits),
         "dorefa": lambda: DorefaActivation(bits),
         "linear": lambda: Sign(estimator=estimator) if bits == 1 else LinearQuant(bits),
     }
