@@ -5,7 +5,9 @@ import torch
 from torch import nn
 
 from featherbit.layers import QuantLSTM, QuantRNN
+from featherbit.layers._product import operand
 from featherbit.models import LanguageModel
+from featherbit.models._dropped import Dropped
 from featherbit.quantizers import Identity, LinearQuant, Lsq, Sign
 
 
@@ -52,7 +54,8 @@ def test_every_product_has_quantizers_of_its_own():
 def test_weights_are_signs_unless_said_otherwise_and_activations_float():
     model = LanguageModel(7, 3, 5)
     assert set(model.scores.quantized_weight.unique().tolist()) == {-1.0, 1.0}
-    assert model.scores.input_quantizer is None
+    x = torch.rand(4, 5)
+    assert torch.equal(model.scores.input_quantizer(x), x)
 
 
 def test_the_nonlinearity_of_an_rnn_is_as_named():
@@ -61,15 +64,37 @@ def test_the_nonlinearity_of_an_rnn_is_as_named():
     assert isinstance(model.recurrent.cells[0].nonlinearity, nn.ReLU)
 
 
-def test_dropout_acts_in_training_only_and_before_the_quantizer():
+class Coarse(nn.Module):
+    """Rounds to whole numbers, as codes with a scale of 3."""
+
+    scale = torch.tensor(3.0)
+
+    def codes(self, x):
+        return x.round()
+
+    def forward(self, x):
+        return self.codes(x) * self.scale
+
+
+@pytest.mark.parametrize("quantizer", [LinearQuant(4), Coarse(), nn.Identity()])
+def test_dropout_acts_in_training_only_and_behind_the_quantizer(quantizer):
     torch.manual_seed(2)
-    model = LanguageModel(7, 64, 8, dropout=0.5, activation_quantizer=LinearQuant(4), weight_quantizer=Identity())
-    seen = []
-    model.recurrent.cells[0].input_product.input_quantizer.register_forward_hook(
-        lambda _, given, __: seen.append(given[0])
-    )
-    model(tokens(20, 2))
-    assert 0.4 < (seen[0] == 0).float().mean() < 0.6
-    model.eval()
-    model(tokens(20, 2))
-    assert (seen[1] == 0).sum() == 0
+    dropped = Dropped(quantizer, 0.75)
+    x = torch.rand(1000) * 0.4 + 0.55  # to 0.95
+    exact = operand(quantizer, x)
+    for given in (operand(dropped, x), operand(dropped.eval(), x)):
+        assert given.scale is exact.scale
+        share = 0.75 if given.values.eq(0).any() else 0.0
+        kept = given.values != 0
+        assert kept.float().mean() == pytest.approx(1 - share, abs=0.05)
+        assert torch.equal(given.values[kept], exact.values[kept] / (1 - share))
+    assert torch.equal(dropped(x), quantizer(x))
+    assert operand(dropped, x).values.ne(0).all()
+
+
+def test_dropout_stands_at_the_inputs_of_layers_and_not_at_hidden_states():
+    model = LanguageModel(7, 3, 5, 2, dropout=0.5, activation_quantizer=Lsq(4))
+    products = [model.scores, *(cell.input_product for cell in model.recurrent.cells)]
+    assert [product.input_quantizer.share for product in products] == [0.5] * 3
+    assert [type(cell.hidden_product.input_quantizer) for cell in model.recurrent.cells] == [Lsq, Lsq]
+    assert not any(isinstance(module, Dropped) for module in LanguageModel(7, 3, 5).modules())

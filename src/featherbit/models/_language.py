@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..layers import QuantLinear, QuantLSTM, QuantRNN
 from ..quantizers import Sign
+from ._dropped import Dropped
 
 Cell = Literal["lstm", "rnn"]
 
@@ -16,9 +17,8 @@ Cell = Literal["lstm", "rnn"]
 class LanguageModel(nn.Module):
     """Embedding, recurrent layers and a linear layer, all with quantized products.
 
-    Order: embedding, dropout, recurrent layers with dropout between them, dropout, linear layer. A dropout comes before
-    the quantizer of what it drops. The recurrent layers' input, their hidden states and the linear layer's input have
-    quantizers of their own, so first and last layer are quantized too.
+    Order: embedding, recurrent layers, linear layer. The inputs of all of them and the hidden states have quantizers of
+    their own, so first and last layer are quantized too; dropout stands behind those of the inputs.
 
     Args:
         tokens: size of the vocabulary.
@@ -27,7 +27,7 @@ class LanguageModel(nn.Module):
         layers: how many of them, >= 1.
         cell: `"lstm"` or `"rnn"`.
         nonlinearity: of an RNN, `"tanh"` or `"relu"`.
-        dropout: share dropped in training, in each of these places.
+        dropout: share of each layer's inputs dropped in training; not of hidden states.
         activation_quantizer: quantizes the inputs of products, copied for each; by default none.
         weight_quantizer: quantizes their weights, copied for each; by default the sign.
         gradient_quantizer: quantizes the gradients of the products, copied for each; by default none.
@@ -57,19 +57,18 @@ class LanguageModel(nn.Module):
         super().__init__()
         weights = Sign(window=None) if weight_quantizer is None else weight_quantizer
         quantizers: dict[str, Any] = {"weight_quantizer": weights, "gradient_quantizer": gradient_quantizer}
-        inputs = {"input_quantizer": activation_quantizer, "hidden_quantizer": activation_quantizer}
-        settings = {"num_layers": layers, "dropout": dropout, **inputs, **quantizers}
+        active = nn.Identity() if activation_quantizer is None else activation_quantizer
+        dropped = Dropped(active, dropout) if dropout else active
+        inputs = {"input_quantizer": dropped, "hidden_quantizer": active}
+        settings = {"num_layers": layers, **inputs, **quantizers}
         self.embedding = nn.Embedding(tokens, embedding_features)
-        self.dropout = nn.Dropout(dropout)
         self.recurrent: QuantLSTM | QuantRNN
         if cell == "lstm":
             self.recurrent = QuantLSTM(embedding_features, hidden_features, **settings)
         else:
             self.recurrent = QuantRNN(embedding_features, hidden_features, nonlinearity=nonlinearity, **settings)
         copies = {name: copy.deepcopy(quantizer) for name, quantizer in quantizers.items()}
-        self.scores = QuantLinear(
-            hidden_features, tokens, input_quantizer=copy.deepcopy(activation_quantizer), **copies
-        )
+        self.scores = QuantLinear(hidden_features, tokens, input_quantizer=copy.deepcopy(dropped), **copies)
 
     def forward(self, tokens: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Return the scores of what comes after each token, and the state after the last.
@@ -81,9 +80,8 @@ class LanguageModel(nn.Module):
         Returns:
             Scores float32 `[T, B, tokens]`, and the state.
         """
-        embedded = self.dropout(self.embedding(tokens))  # [T, B, embedding_features]
-        hidden, state = self.recurrent(embedded, state)  # [T, B, hidden_features]
-        return self.scores(self.dropout(hidden)), state
+        hidden, state = self.recurrent(self.embedding(tokens), state)  # [T, B, hidden_features]
+        return self.scores(hidden), state
 
     @property
     def state_sizes(self) -> tuple[int, ...]:
