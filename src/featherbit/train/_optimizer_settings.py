@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 from torch import nn
 
 from ..optim import Interval, ScheduleKind, ShiftAdaMax, clip_latent_weights, parameter_groups
+from ..quantizers import Lsq
 from ._settings import Positive, Rate, Settings
 
 
@@ -25,12 +26,29 @@ class _OptimizerSettings(Settings):
 
         It clips latent weights after each step.
         """
-        optimizer = self._make(parameter_groups(model, self.learning_rate, scale=self.scale_learning_rate))
+        groups = parameter_groups(model, self.learning_rate, scale=self.scale_learning_rate)
+        optimizer = self._make(_with_steps(groups, model, self.learning_rate))
         clip_latent_weights(optimizer, model, self.clip)
         return optimizer
 
     def _make(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         raise NotImplementedError
+
+
+def _with_steps(groups: list[dict[str, Any]], model: nn.Module, learning_rate: float) -> list[dict[str, Any]]:
+    """Give each learned step of a quantizer a group of its own, with a rate in proportion to the step.
+
+    Adam moves a parameter by about its rate, whatever its size: at a weight's rate, a step of 0.02 would jump by a
+    fifth.
+    """
+    steps = {f"{path}.step": module.step for path, module in model.named_modules() if isinstance(module, Lsq)}
+    known = {id(step) for step in steps.values()}
+    rest = [{**group, "params": [p for p in group["params"] if id(p) not in known]} for group in groups]
+    own = [
+        {"params": [step], "lr": learning_rate * step.detach().abs().mean().item(), "layer": path}
+        for path, step in steps.items()
+    ]
+    return [*own, *rest]
 
 
 class AdamSettings(_OptimizerSettings):
