@@ -52,7 +52,9 @@ class Vocabulary:
 
     @classmethod
     def of(cls, tokens: Iterable[str], level: Level) -> Vocabulary:
-        """Return the vocabulary of a text, the most frequent first and equally frequent ones by alphabet.
+        """Return the vocabulary of a text, most frequent first.
+
+        Equally frequent tokens go by alphabet.
 
         Args:
             tokens: of the text, in any order.
