@@ -171,13 +171,12 @@ class LanguageSettings(LowBitSettings):
     def quantizers(self) -> dict[str, Any]:
         """Return the quantizers by name.
 
-        A learned step starts where a fixed one stands, in the range of an LSTM's state or after a ReLU.
+        A learned step is signed where states are, in [-1, 1], and starts where a fixed one stands. After a ReLU states
+        reach 10: there it starts as after a batch norm.
         """
         found = super().quantizers()
-        if self.activation == "lsq":
-            signed = self.cell == "lstm" or self.nonlinearity == "tanh"
-            first_step = 2.0 ** (signed - self.activation_bits)
-            found["activation"] = Lsq(self.activation_bits, signed=signed, first_step=first_step)
+        if self.activation == "lsq" and (self.cell == "lstm" or self.nonlinearity == "tanh"):
+            found["activation"] = Lsq(self.activation_bits, first_step=2.0 ** (1 - self.activation_bits))
         return found
 
     def build(self, tokens: int) -> LanguageModel:
