@@ -10,7 +10,9 @@
 //   panel of gemm_u1u1: uint32 [groups][words][16]: the same 32-bit word of 16 columns side by side;
 //   panel of gemm_u8u1: uint64 [groups][quads], quad = 4 rows of k: bit 4 * column + (k % 4) of the word is the weight.
 //   panel of conv_u1:   uint32 [groups][2 * words][16], as for gemm_u1u1, words = run_count * run_length;
-//   panel of conv_u8s8: uint32 [groups][quads][16], quads = run_count * run_length: four int8 weights of a column in each.
+//   panel of conv_u8s8: uint32 [groups][quads][16], quads = run_count * run_length: four int8 weights of a column in each;
+//   panel of conv_u8s4: uint32 [groups][run_count][pairs][16], pairs = ceil(run_length / 2): eight int4 weights of a column,
+//                       the four of the first quad in the low halves of the bytes, those of the second in the high ones.
 // Groups past the last column are padded with zero weights; their results are never stored.
 #pragma once
 
@@ -42,7 +44,7 @@ struct Sink {
 };
 
 // The activations of a convolution, read where they lie: row i of `m` begins at a + rows[i] and consists of `run_count` runs
-// of `run_length` elements (64-bit words for conv_u1, groups of 4 bytes for conv_u8s8), run j at runs[j] bytes from there.
+// of `run_length` elements (64-bit words for conv_u1, quads of 4 bytes for conv_u8s8 and conv_u8s4), run j at runs[j] bytes from there.
 // A row is an output pixel, a run the taps that lie side by side in memory.
 struct Gather {
     const char* a = nullptr;
@@ -143,6 +145,7 @@ struct Tile {
 struct KernelTable {
     const char* name;
     bool (*supported)();  // whether this processor and system can run the table
+    bool wide_is_free;    // whether conv_u8s8 and conv_u8s4 are as fast with `wide` as without
 
     // acc[m][n] = k - 2 * popcount(a[m] ^ b[n]): the products of +-1 rows of length k.
     // a: [m][words_per_row(k)]. |acc| <= k, so k < 2^31 cannot overflow.
@@ -167,6 +170,11 @@ struct KernelTable {
     // block[i][column] = base[column] + sum over the row's bytes of byte * weight (int8). `wide`: two products may pass
     // 2^15 - 1, that is 2 * largest byte * largest |weight| > 32767. |base| + 255 * 128 * 4 * quads < 2^31 by the caller.
     void (*conv_u8s8)(const Gather& gather, const std::uint32_t* panel, std::int64_t groups, bool wide,
+                      const std::int32_t* base, const Block& block);
+
+    // The same with int4 weights. `wide` counts a weight as 128: that is 2 * largest byte * 128 > 32767. 16 times each sum fits
+    // int32 by the caller.
+    void (*conv_u8s4)(const Gather& gather, const std::uint32_t* panel, std::int64_t groups, bool wide,
                       const std::int32_t* base, const Block& block);
 
     // block[i][column] = base[column] + sum over runs of byte[column] * weights[run][column]: each column by itself.

@@ -396,8 +396,6 @@ NB_MODULE(_native, module) {
              nb::arg("steps"), nb::arg("row_bytes"), nb::arg("externals") = 2)
         .def_prop_ro("panel_bytes", &Plan::panel_bytes)
         .def_prop_ro("arena_bytes", &Plan::arena_bytes)
-        .def("run", [](const Plan& plan, nb::object input, nb::object output, std::int64_t m, int threads,
-                       const Taps& taps) { run_on(plan, {input, output}, m, threads, taps); })
         .def("run_on", &run_on, nb::arg("arrays"), nb::arg("m"), nb::arg("threads"), nb::arg("taps"))
         .def("run_steps", &run_steps, nb::arg("arrays"), nb::arg("advances"), nb::arg("pairs"), nb::arg("steps"),
              nb::arg("m"), nb::arg("threads"));

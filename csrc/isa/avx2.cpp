@@ -55,6 +55,7 @@ struct Avx2 {
     static I32 add_scaled(I32 sum, I32 count, std::int32_t coefficient) {
         return _mm256_add_epi32(sum, _mm256_mullo_epi32(count, _mm256_set1_epi32(coefficient)));
     }
+    static I32 add_sixteenth(I32 sum, I32 times_16) { return _mm256_add_epi32(sum, _mm256_srai_epi32(times_16, 4)); }
     static void store(std::int32_t* to, I32 value) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), value); }
 
     // 32 weight bits to 32 bytes of -1 and +1.
@@ -78,8 +79,7 @@ struct Avx2 {
     using ByteWeights = std::conditional_t<Wide, WideWeights, Bits>;
     // int8 weights: as they are, or their even and odd bytes widened to 16 bits, where pairs of products would saturate.
     template <bool Wide>
-    static ByteWeights<Wide> byte_weights(const std::uint32_t* at) {
-        const Bits w = load(at);
+    static ByteWeights<Wide> byte_weights(Bits w) {
         if constexpr (Wide) {
             return {_mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8), _mm256_srai_epi16(w, 8)};
         } else {

@@ -46,8 +46,7 @@ struct Avx512 : Avx512Base {
     using ByteWeights = std::conditional_t<Wide, WideWeights, Bits>;
     // int8 weights: as they are, or their even and odd bytes widened to 16 bits, where pairs of products would saturate.
     template <bool Wide>
-    static ByteWeights<Wide> byte_weights(const std::uint32_t* at) {
-        const Bits w = load(at);
+    static ByteWeights<Wide> byte_weights(Bits w) {
         if constexpr (Wide) {
             return {_mm512_srai_epi16(_mm512_slli_epi16(w, 8), 8), _mm512_srai_epi16(w, 8)};
         } else {

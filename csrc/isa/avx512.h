@@ -24,6 +24,7 @@ struct Avx512Base {
     static I32 add_scaled(I32 sum, I32 count, std::int32_t coefficient) {
         return _mm512_add_epi32(sum, _mm512_mullo_epi32(count, _mm512_set1_epi32(coefficient)));
     }
+    static I32 add_sixteenth(I32 sum, I32 times_16) { return _mm512_add_epi32(sum, _mm512_srai_epi32(times_16, 4)); }
     // 64 weight bits to 64 bytes of -1 and +1.
     static Bits expand(std::uint64_t word, int) {
         return _mm512_mask_blend_epi8(word, _mm512_set1_epi8(-1), _mm512_set1_epi8(1));

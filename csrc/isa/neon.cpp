@@ -37,6 +37,7 @@ struct Neon {
     }
     static I32 load_i32(const std::int32_t* at) { return vld1q_s32(at); }
     static I32 add_scaled(I32 sum, I32 count, std::int32_t coefficient) { return vmlaq_n_s32(sum, count, coefficient); }
+    static I32 add_sixteenth(I32 sum, I32 times_16) { return vsraq_n_s32(sum, times_16, 4); }
     static void store(std::int32_t* to, I32 value) { vst1q_s32(to, value); }
 
     // 16 weight bits to 16 bytes of 0 and 255.
@@ -57,8 +58,8 @@ struct Neon {
     template <bool Wide>
     using ByteWeights = int8x16_t;
     template <bool Wide>
-    static int8x16_t byte_weights(const std::uint32_t* at) {
-        return vreinterpretq_s8_u32(vld1q_u32(at));
+    static int8x16_t byte_weights(Bits w) {
+        return vreinterpretq_s8_u32(w);
     }
     template <bool Wide>
     static I32 dot_s8(I32 sum, Bits bytes, int8x16_t weights) {

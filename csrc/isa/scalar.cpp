@@ -30,6 +30,7 @@ struct Scalar {
         return static_cast<I32>(static_cast<std::uint32_t>(sum) +
                                 static_cast<std::uint32_t>(coefficient) * static_cast<std::uint32_t>(count));
     }
+    static I32 add_sixteenth(I32 sum, I32 times_16) { return sum + (times_16 >> 4); }
     static void store(std::int32_t* to, I32 value) { *to = value; }
 
     // Bits 4 * part .. 4 * part + 3 of the word: four weights of one column.
@@ -45,8 +46,8 @@ struct Scalar {
     template <bool Wide>
     using ByteWeights = Bits;
     template <bool Wide>
-    static Bits byte_weights(const std::uint32_t* at) {
-        return *at;
+    static Bits byte_weights(Bits w) {
+        return w;
     }
     template <bool Wide>
     static I32 dot_s8(I32 sum, Bits bytes, Bits weights) {

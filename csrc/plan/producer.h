@@ -237,7 +237,7 @@ class GatherProduct : public Producer {
     Form kernel_;
     Activations activations_;
     std::int64_t groups_, n_ = 0, group_n_ = 0;
-    bool wide_ = false;
+    bool half_, wide_;  // weights of half a byte; pairs of products that pass 16 bits
     std::vector<Pass> passes_;
     std::vector<AlignedArray<std::uint32_t>> panels_;  // [panel][group]
     std::vector<std::vector<std::int32_t>> base_;      // [group]: [whole groups]

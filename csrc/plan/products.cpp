@@ -11,6 +11,18 @@ std::int32_t saturate(std::int64_t value) {
     return static_cast<std::int32_t>(std::clamp<std::int64_t>(value, INT32_MIN, INT32_MAX));
 }
 
+// Whether two products of bytes and weights may pass 16 bits.
+bool is_wide(std::int64_t largest_byte, std::int64_t largest_weight) { return 2 * largest_byte * largest_weight > 32767; }
+
+// Whether weights go into half bytes. Of dense layers, which for few rows take as long as it takes to read the weights:
+// where these fit, where 16 times each sum does, and where that does not make the products wide at a price.
+bool half_bytes(const KernelTable* table, Form kernel, const Activations& activations, const Weights& weights,
+                std::int64_t groups) {
+    return kernel == Form::bytes && groups == 1 && weights.taps == 1 && weights.largest() <= 8 &&
+           std::int64_t{activations.largest} * 128 * weights.c <= INT32_MAX &&
+           (table->wide_is_free || !is_wide(activations.largest, 128));
+}
+
 }  // namespace
 
 DenseProduct::DenseProduct(const KernelTable* table, int memory, const Weights& weights, bool bytes,
@@ -78,15 +90,16 @@ GatherProduct::GatherProduct(const KernelTable* table, Form kernel, Activations 
       groups_(kernel == Form::lanes ? 1 : groups),
       n_(weights.n),
       group_n_(weights.n / groups_),
-      wide_(2 * activations_.largest * weights.largest() > 32767) {
+      half_(half_bytes(table, kernel, activations_, weights, groups)),
+      wide_(is_wide(activations_.largest, half_ ? 128 : weights.largest())) {
     std::vector<std::int64_t> constants(static_cast<std::size_t>(n_));
     for (std::int64_t i = 0; i < n_; ++i) constants[static_cast<std::size_t>(i)] = -activations_.zero_point * weights.sum(i);
     if (kernel == Form::bits) {
         prepare_bits(weights, constants);
     } else if (kernel == Form::bytes) {
-        panel_group_size_ = weights.taps * quads_of(weights.c) * kGroup;
+        panel_group_size_ = weights.taps * ceil_div(quads_of(weights.c), half_ ? 2 : 1) * kGroup;
         for (std::int64_t group = 0; group < groups_; ++group)
-            panels_.push_back(make_panel_bytes(weights, group * group_n_, group_n_));
+            panels_.push_back(make_panel_bytes(weights, group * group_n_, group_n_, half_));
         weight_bytes_ = groups_ * groups_of(group_n_) * panel_group_size_ * 4;
     } else {
         const std::int64_t padded = groups_of(n_) * kGroup;
@@ -212,7 +225,10 @@ void GatherProduct::fill_group(const Gather& whole, std::int64_t panel_offset, s
     const auto panel_of = [&](std::int64_t plane) {
         return panels_[static_cast<std::size_t>(plane * groups_ + group)].get() + offset;
     };
-    if (kernel_ == Form::bytes) return table_->conv_u8s8(whole, panel_of(0), groups_of(n), wide_, base, block);
+    if (kernel_ == Form::bytes) {
+        const auto conv = half_ ? table_->conv_u8s4 : table_->conv_u8s8;
+        return conv(whole, panel_of(0), groups_of(n), wide_, base, block);
+    }
     bool first = true;
     for (const Pass& pass : passes_) {
         Gather gather = whole;
@@ -236,7 +252,8 @@ void GatherProduct::fill_rows(Gather gather, std::int64_t panel_offset, const Pa
 void GatherProduct::fill(char* const* memory, const Part& part, const Block& block) const {
     const std::int64_t element_bytes = kernel_ == Form::bits ? 8 : 4;  // of a run: words or quads
     const std::int64_t tap_length = activations_.run_length / run_taps_;
-    const std::int64_t tap_panel = tap_length * (kernel_ == Form::bits ? 2 : 1) * kGroup;
+    const std::int64_t taps = static_cast<std::int64_t>(activations_.runs.size()) * run_taps_;
+    const std::int64_t tap_panel = panel_group_size_ / taps;
     for (const RowSet& set : sets_) {
         const auto from = std::lower_bound(set.rows.begin(), set.rows.end(), part.first) - set.rows.begin();
         const auto to = std::lower_bound(set.rows.begin(), set.rows.end(), part.first + part.m) - set.rows.begin();

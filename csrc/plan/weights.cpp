@@ -95,19 +95,23 @@ AlignedArray<std::uint32_t> make_panel_bits(const Weights& weights, std::int64_t
     return panel;
 }
 
-AlignedArray<std::uint32_t> make_panel_bytes(const Weights& weights, std::int64_t begin, std::int64_t count) {
-    const std::int64_t tap_quads = quads_of(weights.c), quads = weights.taps * tap_quads;
-    AlignedArray<std::uint32_t> panel = make_zeros<std::uint32_t>(groups_of(count) * quads * kGroup);
+AlignedArray<std::uint32_t> make_panel_bytes(const Weights& weights, std::int64_t begin, std::int64_t count,
+                                             bool half) {
+    const std::int64_t quads_in_word = half ? 2 : 1;
+    const std::int64_t tap_words = ceil_div(quads_of(weights.c), quads_in_word), words = weights.taps * tap_words;
+    AlignedArray<std::uint32_t> panel = make_zeros<std::uint32_t>(groups_of(count) * words * kGroup);
     std::int32_t values[kWordBits];
     for (std::int64_t i = 0; i < count; ++i) {
-        std::uint32_t* column = panel.get() + i / kGroup * quads * kGroup + i % kGroup;
+        std::uint32_t* column = panel.get() + i / kGroup * words * kGroup + i % kGroup;
         for (std::int64_t tap = 0; tap < weights.taps; ++tap)
             for (std::int64_t first = 0; first < weights.c; first += kWordBits) {
                 const std::int64_t channels = weights.c - first < kWordBits ? weights.c - first : kWordBits;
                 weights.read(begin + i, tap * weights.c + first, channels, values);
-                for (std::int64_t k = 0; k < channels; ++k)
-                    column[(tap * tap_quads + (first + k) / 4) * kGroup] |=
-                        (static_cast<std::uint32_t>(values[k]) & 255u) << (8 * (k % 4));
+                for (std::int64_t k = 0; k < channels; ++k) {
+                    const std::int64_t quad = (first + k) / 4, shift = 8 * (k % 4) + 4 * (quad % quads_in_word);
+                    column[(tap * tap_words + quad / quads_in_word) * kGroup] |=
+                        (static_cast<std::uint32_t>(values[k]) & (half ? 15u : 255u)) << shift;
+                }
             }
     }
     return panel;

@@ -36,7 +36,8 @@ struct Weights {
 AlignedArray<std::uint32_t> make_panel_bits(const Weights& weights, std::int64_t plane, std::int64_t begin,
                                             std::int64_t count);
 
-// The same columns as int8, each tap padded to whole groups of four channels: the panel of conv_u8s8.
-AlignedArray<std::uint32_t> make_panel_bytes(const Weights& weights, std::int64_t begin, std::int64_t count);
+// The same columns as int8, each tap padded to whole quads of channels: the panel of conv_u8s8; or with `half` as int4,
+// each tap padded to whole pairs of quads: the panel of conv_u8s4.
+AlignedArray<std::uint32_t> make_panel_bytes(const Weights& weights, std::int64_t begin, std::int64_t count, bool half);
 
 }  // namespace featherbit

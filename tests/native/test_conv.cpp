@@ -127,6 +127,32 @@ void check_bytes(Tally& tally, const Shape& s, const Gathered& a, const Panel& w
     }
 }
 
+// The int4 weight of byte `i` of what a row reads, from a panel of one word for each pair of quads of a run.
+std::int64_t half_byte(const Shape& s, const Panel& w, std::int64_t column, std::int64_t i) {
+    const std::int64_t run = i / (4 * s.run_length), quad = i % (4 * s.run_length) / 4;
+    const unsigned byte = w.byte(column, (run * ceil_div(s.run_length, 2) + quad / 2) * 4 + i % 4);
+    const int code = static_cast<int>(quad % 2 == 0 ? byte & 15u : byte >> 4);
+    return code < 8 ? code : code - 16;
+}
+
+void check_half_bytes(Tally& tally, const Shape& s, const Gathered& a, const Panel& w, bool wide, Random& random) {
+    const Buffer<std::int32_t> base = random_base(s.groups * kGroup, random);
+    const Gather gather = a.gather(s, w.stride);
+    const auto dot = [&](std::int64_t row, std::int64_t column) {
+        std::int64_t sum = 0;
+        for (std::int64_t i = 0; i < s.run_count * s.run_length * 4; ++i) sum += a.byte(row, i) * half_byte(s, w, column, i);
+        return sum;
+    };
+    for (const KernelTable* table : supported_tables()) {
+        const std::string what = named(*table, wide ? "conv_u8s4 wide" : "conv_u8s4", s);
+        Lanes lanes(s.m, (s.groups + 1) * kGroup, kCanary);
+        table->conv_u8s4(gather, w.words.data(), s.groups, wide, base.data(), lanes.block());
+        tally.check(block_is(lanes, s, base, dot), what);
+        table->conv_u8s4(gather, w.words.data(), s.groups, wide, nullptr, lanes.block());
+        tally.check(block_is(lanes, s, base, [&](auto row, auto i) { return 2 * dot(row, i); }), what + ", added to");
+    }
+}
+
 void limit(Buffer<std::uint8_t>& bytes, int least, int most, Random& random) {
     for (std::int64_t i = 0; i < bytes.size; ++i) bytes[i] = static_cast<std::uint8_t>(pick(random, least, most));
 }
@@ -146,10 +172,13 @@ void check_random(Tally& tally) {
             const Gathered bits(s, 8, s.run_length * 8, random);
             check_bits(tally, s, bits, Panel(s.groups, s.run_count * s.run_length * 2, gap, random), random);
             const Panel weights(s.groups, s.run_count * s.run_length, gap, random);
+            const Panel halves(s.groups, s.run_count * ceil_div(s.run_length, 2), gap, random);
             Gathered bytes(s, 4, s.run_length * 4, random);
             check_bytes(tally, s, bytes, weights, true, random);
+            check_half_bytes(tally, s, bytes, halves, true, random);
             limit(bytes.image, 0, 127, random);  // two products of any weights stay within int16
             check_bytes(tally, s, bytes, weights, false, random);
+            check_half_bytes(tally, s, bytes, halves, false, random);
         }
 }
 
@@ -179,6 +208,15 @@ void check_extremes(Tally& tally) {
             check_bytes(tally, s, bytes, panel, e.wide, random);
         }
     }
+    for (const Shape& s : {Shape{5, 3, 3, 331}, Shape{1, 17, 1, 1000}, Shape{2, 1, 1, 16'440}})  // 16 * sum: almost 2^31
+        for (const Extreme& e : {Extreme{255, 0x88, true}, {255, 0x77, true}, {127, 0x88, false}, {127, 0x77, false},
+                                 {255, 0x78, true}, {127, 0x87, false}}) {
+            Gathered bytes(s, 4, s.run_length * 4, random);
+            limit(bytes.image, e.byte, e.byte, random);
+            Panel panel(s.groups, s.run_count * ceil_div(s.run_length, 2), 0, random);
+            limit(panel.words, e.weight, e.weight, random);
+            check_half_bytes(tally, s, bytes, panel, e.wide, random);
+        }
 }
 
 void check_depthwise(Tally& tally) {

@@ -515,6 +515,40 @@ void check_convolutions(Tally& tally) {
     }
 }
 
+// Dense layers of few bits, some with padding around: their weights take half a byte each where that is no slower.
+void check_half_bytes(Tally& tally) {
+    Random random(49);
+    for (int turn = 0; turn < 120; ++turn) {
+        static constexpr std::int64_t kChannels[] = {1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 63, 64, 65, 70, 333, 1027};
+        const std::int64_t side = random() % 2 == 0 ? 1 : 4;
+        Images images(pick(random, 1, side == 1 ? 40 : 3), pick(random, 1, side), pick(random, 1, side), kChannels[random() % 16]);
+        const std::int64_t code_planes = pick(random, 1, 8), planes = pick(random, 1, 5);
+        Convolution conv{Form::bytes, {Form::bytes, random() % 8 == 0, code_planes, 0, (1 << code_planes) - 1}, 1, pick(random, 1, 70), 0, 0};
+        if (conv.values.sign) conv.values = {Form::bytes, true, 1, -1, 1};
+        if (!conv.values.sign) conv.zero_point = static_cast<std::int32_t>(pick(random, 0, conv.values.high));
+        conv.pad_value = static_cast<std::int32_t>(pick(random, conv.values.low, conv.values.high) - conv.zero_point);
+        const bool extreme = random() % 4 == 0;
+        extreme ? fill_random(images, conv.values.high, conv.values.high, 1, random) : conv.values.fill(images, random);
+        const std::int64_t border = side == 1 ? 0 : pick(random, 0, 1);
+        const Moves moves{{1, 1}, {1, 1}, {1, 1}, {border, border}};
+        const Encoding encoding = random() % 2 == 0 || planes == 1 ? Encoding::sign : Encoding::twos_complement;
+        const std::int64_t lowest = encoding == Encoding::sign ? 0 : std::int64_t{1} << (planes - 1);
+        const Filters w(conv.n, images.channels, planes, encoding, extreme ? lowest : -1, random);
+        const Layout layout(conv.values.form, conv.values.sign, conv.values.planes, images, border, -images.channels & 3);
+        const Buffer<char> memory = layout.stored(images);
+        Images want = convolved(conv, images, moves, w);
+        const std::string what = "half bytes: " + described(conv, images, moves, w);
+        check_step(tally, what, memory, layout.image_bytes(), want, [&](const KernelTable* table) {
+            auto step = conv_step(table, conv, layout, moves, images, want, w);
+            const bool fits = planes <= (encoding == Encoding::sign ? 3 : 4);
+            const bool narrow = table->wide_is_free || conv.values.high < 128;
+            const std::int64_t quads = quads_of(images.channels), words = fits && narrow ? ceil_div(quads, 2) : quads;
+            tally.check(step->weight_bytes() == groups_of(conv.n) * words * 64, table->name + (" size of " + what));
+            return step;
+        });
+    }
+}
+
 // The largest sum of planes: those of opposite sign pass 2^31 by far before they cancel.
 void check_cancelling(Tally& tally) {
     Random random(47);
@@ -544,6 +578,7 @@ void test_producers(Tally& tally) {
     check_pool(tally);
     check_real_pool(tally);
     check_convolutions(tally);
+    check_half_bytes(tally);
     check_cancelling(tally);
 }
 
