@@ -62,6 +62,15 @@ def test_activations_are_quantized_as_named(kind, expected):
     assert type(build(f"model.activation={kind}").recurrent.cells[0].hidden_product.input_quantizer) is expected
 
 
+def test_codes_from_zero_on_are_for_states_and_embeddings_keep_both_signs():
+    model = build("model.activation=lsq", "model.layers=2", "model.activation_bits=3", name="ptb-char-rnn")
+    first, second = (cell.input_product.input_quantizer for cell in model.recurrent.cells)
+    assert (type(first), first.bits) == (LinearQuant, 3)
+    assert (type(second), second.low) == (Lsq, 0)
+    signed = build("model.activation=lsq", "model.dropout=0").recurrent.cells[0].input_product.input_quantizer
+    assert (type(signed), signed.low) == (Lsq, -8)
+
+
 def test_gradients_are_quantized_as_named():
     cell = build("model.gradient_bits=6").recurrent.cells[0]
     assert isinstance(cell.hidden_product.gradient_quantizer, GradientQuant)

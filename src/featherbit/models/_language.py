@@ -29,6 +29,8 @@ class LanguageModel(nn.Module):
         nonlinearity: of an RNN, `"tanh"` or `"relu"`.
         dropout: share of each layer's inputs dropped in training; not of hidden states.
         activation_quantizer: quantizes the inputs of products, copied for each; by default none.
+        embedding_quantizer: quantizes the first layer's input instead, which has both signs, as states after a ReLU
+            have not.
         weight_quantizer: quantizes their weights, copied for each; by default the sign.
         gradient_quantizer: quantizes the gradients of the products, copied for each; by default none.
 
@@ -51,6 +53,7 @@ class LanguageModel(nn.Module):
         nonlinearity: Literal["tanh", "relu"] = "tanh",
         dropout: float = 0.0,
         activation_quantizer: nn.Module | None = None,
+        embedding_quantizer: nn.Module | None = None,
         weight_quantizer: nn.Module | None = None,
         gradient_quantizer: nn.Module | None = None,
     ) -> None:
@@ -58,7 +61,8 @@ class LanguageModel(nn.Module):
         weights = Sign(window=None) if weight_quantizer is None else weight_quantizer
         quantizers: dict[str, Any] = {"weight_quantizer": weights, "gradient_quantizer": gradient_quantizer}
         active = nn.Identity() if activation_quantizer is None else activation_quantizer
-        dropped = Dropped(active, dropout) if dropout else active
+        first = active if embedding_quantizer is None else embedding_quantizer
+        dropped, first = (Dropped(each, dropout) if dropout else each for each in (active, first))
         inputs = {"input_quantizer": dropped, "hidden_quantizer": active}
         settings = {"num_layers": layers, **inputs, **quantizers}
         self.embedding = nn.Embedding(tokens, embedding_features)
@@ -67,6 +71,7 @@ class LanguageModel(nn.Module):
             self.recurrent = QuantLSTM(embedding_features, hidden_features, **settings)
         else:
             self.recurrent = QuantRNN(embedding_features, hidden_features, nonlinearity=nonlinearity, **settings)
+        self.recurrent.cells[0].get_submodule("input_product").input_quantizer = copy.deepcopy(first)
         copies = {name: copy.deepcopy(quantizer) for name, quantizer in quantizers.items()}
         self.scores = QuantLinear(hidden_features, tokens, input_quantizer=copy.deepcopy(dropped), **copies)
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from ..errors import RecipeError
 from ..models import Cell, ConvNet, LanguageModel, Mlp, NormKind, ResNet, VggSmall
-from ..quantizers import Lsq
+from ..quantizers import Lsq, StraightThrough
 from ._quantizers import (
     ActivationKind,
     EstimatorKind,
@@ -172,11 +172,14 @@ class LanguageSettings(LowBitSettings):
         """Return the quantizers by name.
 
         A learned step is signed where states are, in [-1, 1], and starts where a fixed one stands. After a ReLU states
-        reach 10: there it starts as after a batch norm.
+        reach 10: there it starts as after a batch norm, and codes from 0 on are for states, not for embeddings.
         """
         found = super().quantizers()
-        if self.activation == "lsq" and (self.cell == "lstm" or self.nonlinearity == "tanh"):
+        is_signed = self.cell == "lstm" or self.nonlinearity == "tanh"
+        if self.activation == "lsq" and is_signed:
             found["activation"] = Lsq(self.activation_bits, first_step=2.0 ** (1 - self.activation_bits))
+        elif self.activation in ("lsq", "unsigned", "dorefa"):
+            found["embedding"] = make_activation("linear", self.activation_bits, StraightThrough(self.window))
         return found
 
     def build(self, tokens: int) -> LanguageModel:
@@ -191,6 +194,7 @@ class LanguageSettings(LowBitSettings):
             nonlinearity=self.nonlinearity,
             dropout=self.dropout,
             activation_quantizer=quantizers.pop("activation"),
+            embedding_quantizer=quantizers.pop("embedding", None),
             **quantizers,
         )
 
