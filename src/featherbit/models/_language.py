@@ -94,7 +94,9 @@ class LanguageModel(nn.Module):
         return self.recurrent.state_sizes
 
     def step(self, tokens: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Return the scores after one token of each sequence, and the next state: what a packed network does.
+        """Return the scores after one token of each sequence, and the next state.
+
+        This is what a packed network does.
 
         Args:
             tokens: int64 or int32 `[B]`.
