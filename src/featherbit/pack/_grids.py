@@ -41,7 +41,7 @@ class Grid:
     @property
     def bits(self) -> int:
         """Bits of a code."""
-        return max(1, (self.high - self.low).bit_length())
+        return 1 if self.is_sign else max(1, (self.high - self.low).bit_length())
 
     def levels(self, reals: NDArray[np.float32]) -> NDArray[np.int64]:
         """Return the code of each number of the grid, from 0 up.

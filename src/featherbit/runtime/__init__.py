@@ -2,4 +2,7 @@
 
 from ._explain import LayerRow as LayerRow
 from ._explain import explain as explain
+from ._language import generate as generate
+from ._language import nats_per_token as nats_per_token
 from ._session import Session as Session
+from ._session import State as State
