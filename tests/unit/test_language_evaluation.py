@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from featherbit.data import Corpus, Vocabulary
+from featherbit.data import Corpus
 from featherbit.errors import InputError
 from featherbit.models import LanguageModel
 from featherbit.quantizers import Identity
+from featherbit.runtime import Vocabulary
 from featherbit.train import nats_per_token
 from featherbit.train._metric import ACCURACY, BITS_PER_CHARACTER, PERPLEXITY
 from featherbit.train._task import LanguageModeling

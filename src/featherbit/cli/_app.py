@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import FeatherbitError
-from . import _bench, _demo, _evaluate, _explain, _kernels, _pack, _recipes, _run, _sweep, _train
+from . import _bench, _demo, _evaluate, _explain, _kernels, _pack, _recipes, _run, _sweep, _text, _train
 from ._show import error_console
 
 _REFUSED = 2  # the same as for an unknown option
@@ -62,6 +62,8 @@ _VERBS: tuple[Callable[..., None], ...] = (
     _evaluate.evaluate,
     _pack.pack,
     _run.run,
+    _text.generate,
+    _text.score,
     _explain.explain,
     _bench.bench,
     _recipes.recipes,

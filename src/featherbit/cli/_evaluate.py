@@ -30,19 +30,15 @@ def evaluate(
     run_dir: Annotated[Path, typer.Argument(help="A run folder of `featherbit train`.")],
     which: Annotated[Which, typer.Option(help="The last epoch, or the one selected by validation.")] = Which.last,
     split: Annotated[SplitName, typer.Option(help="Which part of the data.")] = SplitName.test,
-    packed: Annotated[Path | None, typer.Option(help="Also evaluate this packed file on the same images.")] = None,
+    packed: Annotated[Path | None, typer.Option(help="Also evaluate this packed file on the same data.")] = None,
 ) -> None:
-    """Measure a trained run, and its packed file where it classifies images."""
+    """Measure a trained run, and its packed file."""
     from .. import train
+    from ..runtime import Session
 
-    recipe = train.read_recipe(run_dir)
-    images = None if packed is None else getattr(recipe.images(), split.value)  # refuses text before the work
-    task = recipe.data.task()
+    task = train.read_recipe(run_dir).data.task()
     text = task.metric.text
     rows = [(f"trained, {which.value}", text(task.measure(train.load_model(run_dir, which.value), split.value)))]
-    if packed is not None and images is not None:
-        from ..runtime import Session
-
-        predicted = Session(packed).predict(images.images.numpy())
-        rows.append((packed.name, text(100.0 * float((predicted == images.labels.numpy()).mean()))))
+    if packed is not None:
+        rows.append((packed.name, text(task.measure_packed(Session(packed), split.value))))
     console().print(table(task.describe(split.value), ["network", f">{task.metric.label}"], rows))

@@ -6,7 +6,8 @@ Rich's markup is off: a kernel named `gemm_u1u1 [avx2]` or a path with brackets 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -39,6 +40,23 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     for row in rows:
         made.add_row(*("" if value is None else str(value) for value in row))
     return made
+
+
+@contextmanager
+def progress_bar(what: str, total: int) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on a terminal; yield what is called with (done, in all) to move it.
+
+    Args:
+        what: is counted.
+        total: how many there are.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    screen = console()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=screen, disable=not screen.is_terminal, transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda done, of: progress.update(task, completed=done, total=of)
 
 
 def bytes_text(count: int) -> str:

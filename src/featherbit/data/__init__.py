@@ -19,8 +19,6 @@ from ._svhn import read_mat as read_mat
 from ._svhn import svhn as svhn
 from ._text import NO_TARGET as NO_TARGET
 from ._text import Corpus as Corpus
-from ._text import Level as Level
 from ._text import Streams as Streams
-from ._text import Vocabulary as Vocabulary
 from ._text_files import penn_treebank as penn_treebank
 from ._text_files import text_file as text_file

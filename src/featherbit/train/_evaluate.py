@@ -14,7 +14,8 @@ from ..data import NO_TARGET, Batches, Split, Streams
 from ..errors import InputError
 
 _BATCH_SIZE = 1000  # changes speed and memory only: eval mode treats every row alone
-_STREAMS = 20  # of a text; each begins with a state of zeros
+EVALUATION_STREAMS = 20
+"""Parts of a text that are evaluated side by side; each begins with a state of zeros."""
 _STEPS = 64  # changes speed and memory only: the state is carried
 
 
@@ -72,7 +73,7 @@ def nats_per_token(model: nn.Module, tokens: Tensor) -> float:
 
 def evaluation_streams(tokens: Tensor) -> Streams:
     """Return the batches in which a text is evaluated."""
-    return Streams(tokens, min(_STREAMS, len(tokens) - 1), _STEPS)
+    return Streams(tokens, min(EVALUATION_STREAMS, len(tokens) - 1), _STEPS)
 
 
 def sum_nats(model: nn.Module, inputs: Tensor, targets: Tensor, state: Any) -> tuple[float, Any]:

@@ -83,6 +83,11 @@ class Recipe(Settings):
             raise ValueError("augmentation and channels_last are for images; leave them out with text")
         return self
 
+    @property
+    def is_text(self) -> bool:
+        """Whether its data is text, not images."""
+        return isinstance(self.data, TextSettings)
+
     def images(self) -> Dataset:
         """Load the recipe's images.
 

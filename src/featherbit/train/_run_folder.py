@@ -12,8 +12,8 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from ..data import Vocabulary
 from ..errors import DataError, RecipeError
+from ..runtime import Vocabulary
 from ._recipe import Recipe
 
 Which = Literal["last", "selected"]
