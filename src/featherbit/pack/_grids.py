@@ -22,7 +22,7 @@ featherbit_ops = torch.ops.featherbit
 
 @dataclass(frozen=True)
 class Grid:
-    """The numbers that a quantizer gives: `scale * (low ... high)`, or -1 and +1.
+    """The numbers that a quantizer gives: `scale * (low ... high)`, some of them only, or -1 and +1.
 
     Args:
         low: the least integer.
@@ -30,6 +30,7 @@ class Grid:
         scale: a power of two.
         step: what the input is divided by before it is rounded.
         is_sign: the numbers are -1 and +1.
+        has_gaps: not every integer occurs, so that no division and rounding gives the codes.
     """
 
     low: int
@@ -37,6 +38,7 @@ class Grid:
     scale: float
     step: float
     is_sign: bool = False
+    has_gaps: bool = False
 
     @property
     def bits(self) -> int:
@@ -87,16 +89,19 @@ def _rounded_grid(state: Lowering, node: fx.Node) -> Grid:
     return Grid(low, high, 1.0, float(value.tensor))
 
 
-_GRIDS: dict[object, Callable[[Lowering, fx.Node], Grid]] = {
-    "sign": _sign_grid,
-    "linear_quant": _linear_grid,
-    "unsigned_quant": _unsigned_grid,
-    "round_codes": _rounded_grid,
-}
+def _log_grid(state: Lowering, node: fx.Node) -> Grid:
+    least, largest = node.args[1:3]
+    assert isinstance(least, int)
+    assert isinstance(largest, int)
+    most = 2 ** (largest - least)  # powers of two are whole multiples of the least
+    return Grid(-most, most, 2.0**least, 2.0**least, has_gaps=True)
+
+
 GRIDS: dict[object, Callable[[Lowering, fx.Node], Grid]] = {
     featherbit_ops.sign.default: _sign_grid,
     featherbit_ops.linear_quant.default: _linear_grid,
     featherbit_ops.unsigned_quant.default: _unsigned_grid,
     featherbit_ops.round_codes.default: _rounded_grid,
+    featherbit_ops.log_quant.default: _log_grid,
 }
 """For each quantizing operator, what finds its grid."""

@@ -107,6 +107,8 @@ def _unchanged(state: Lowering, node: fx.Node, value: Codes | Derived) -> Codes 
 
 def _quantize_real(state: Lowering, node: fx.Node, value: Real, grid: Grid) -> Codes:
     path, order = state.path(node), value.order
+    if grid.has_gaps:
+        raise state.refuse(node, "powers of two of real numbers have no packed form; put it after a product and a norm")
     if grid.is_sign:
         return state.remember(
             grid.codes(state.write(PackSign((value.name,), state.name(node), path)), node, order=order)
