@@ -78,7 +78,7 @@ def test_a_convolution_counts_every_tap_of_every_pixel() -> None:
     assert (rows["layers.sum1"].formats, rows["layers.sum2"].formats) == ("u8 x u1 -> int32", "sign x u1 -> int32")
     assert rows["layers.sum1"].shape == (6, 5, 2)
     assert "bit-planes : bytes" in rows["layers.sum1"].reason
-    assert {rows["layers.sum1"].kernel, rows["layers.sum2"].kernel} <= {"conv_u1 [scalar]", "conv_u8s8 [scalar]"}
+    assert {rows["layers.sum1"].kernel, rows["layers.sum2"].kernel} <= {"conv_u1 [scalar]", "conv_u8 [scalar]"}
     assert rows["image"].kernel == "rearrange [scalar]"
     assert rows["real1"].float_bytes == 4 * 4 * 2
     assert rows["real2"].kernel == "with layers.sum2"

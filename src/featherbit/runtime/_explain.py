@@ -45,10 +45,10 @@ _KERNELS = {
     ("dense", "bytes"): "gemm_u8u1",
     ("planes", "bits"): "conv_u1",
     ("planes", "planes"): "conv_u1",
-    ("bytes", "bytes"): "conv_u8s8",
+    ("bytes", "bytes"): "conv_u8",
     ("depthwise", "bytes"): "depthwise_u8",
 }
-"""The function of the kernel table, by the product's plan and the form of its input."""
+"""The kernel, by the product's plan and the form of its input; `conv_u8` has weights of bytes or half bytes."""
 _OTHERS: Mapping[type[Op], str] = {
     PackSign: "pack_f32u1",
     QuantizeLinear: "quantize_f32u8",
