@@ -197,4 +197,4 @@ def test_the_command_line_trains_and_evaluates(data, run):
         assert f"{split} split, " in shown.stdout
     refused = CliRunner().invoke(app, ["evaluate", str(folder), "--packed", "x.fbit"])
     assert refused.exit_code == 2
-    assert "images are needed here" in refused.stderr
+    assert "x.fbit" in refused.stderr

@@ -36,9 +36,10 @@ def evaluate(
     from .. import train
     from ..runtime import Session
 
+    session = None if packed is None else Session(packed)  # refuses a wrong file before the work
     task = train.read_recipe(run_dir).data.task()
     text = task.metric.text
     rows = [(f"trained, {which.value}", text(task.measure(train.load_model(run_dir, which.value), split.value)))]
-    if packed is not None:
-        rows.append((packed.name, text(task.measure_packed(Session(packed), split.value))))
+    if packed is not None and session is not None:
+        rows.append((packed.name, text(task.measure_packed(session, split.value))))
     console().print(table(task.describe(split.value), ["network", f">{task.metric.label}"], rows))
