@@ -1,6 +1,7 @@
 """Whole sweeps: resumed after a kill, shared by two processes, not stopped by a run that fails."""
 
 import csv
+import gc
 import json
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from featherbit.cli._app import app
 from featherbit.errors import RecipeError
+from featherbit.models import Mlp
 from featherbit.recipes import load_sweep
 from featherbit.train import failure, fit, is_finished, read_recipe, read_result, run_sweep
 
@@ -166,6 +168,12 @@ def test_a_failure_that_is_no_error_of_ours_keeps_its_traceback_until_the_run_su
     assert "Traceback" in (tmp_path / "one" / "seed-0" / "failure.txt").read_text()
     assert [event.kind for event in run_sweep(sweep, tmp_path)] == ["started", "finished"] * 2
     assert failure(sweep.runs[0], tmp_path) is None
+
+
+def test_networks_of_earlier_runs_do_not_stay_in_memory(write, tmp_path):
+    for event in run_sweep(load_sweep(write(SWEEP), smoke=True, seeds=[0]), tmp_path):
+        alive = sum(type(each) is Mlp for each in gc.get_objects())
+        assert (event.kind, alive) in (("started", 0), ("finished", 0))
 
 
 def test_runs_of_another_recipe_are_refused_before_the_first_run(write, tmp_path):

@@ -8,6 +8,7 @@ process may use, and for how long, is for the user to say.
 
 from __future__ import annotations
 
+import gc
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -161,5 +162,7 @@ def _train(run: SweepRun, folder: Path) -> SweepEvent:
         text = reason if known else f"{traceback.format_exc()}\n{reason}"
         (folder / _FAILURE).write_text(f"{text}\n", encoding="utf-8")
         return SweepEvent(run, "failed", reason)
+    finally:
+        gc.collect()  # trainer and network refer to each other, so they would pile up from run to run
     (folder / _FAILURE).unlink(missing_ok=True)
     return SweepEvent(run, "finished")
