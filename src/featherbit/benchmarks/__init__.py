@@ -7,6 +7,7 @@ alone, so that a wheel has it and the runtime never pays for it.
 from . import _conv_cases as _conv_cases
 from . import _gemm as _gemm
 from . import _mlp as _mlp
+from . import _recurrent as _recurrent
 from ._case import Case as Case
 from ._case import Contest as Contest
 from ._case import Peer as Peer
