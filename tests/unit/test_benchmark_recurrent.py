@@ -95,22 +95,22 @@ def test_every_int8_network_follows_the_float_one() -> None:
     runs = _recurrent_torch.variants(_recurrent_torch.quantized(PLAIN), tokens)
     results = [run(tokens, state)[0].numpy() for run in runs.values()]
     results += [np.asarray(call()) for call in _recurrent._onnx_int8(PLAIN, TOKENS[0], threads=1).values()]
-    assert len(results) == 4
+    assert len(results) == 6 + 2
     for result in results:
         # Eight bits a product: 1 % of error is more than they make.
         assert np.corrcoef(result.ravel(), expected.ravel())[0, 1] > 0.99
         assert not np.array_equal(result, expected)
 
 
-def test_a_frozen_network_hands_its_state_on() -> None:
+def test_every_variant_hands_its_state_on() -> None:
     text = torch.from_numpy(TOKENS.reshape(-1, 1, 1))
     state = _recurrent_torch.zero_state(PLAIN, 1)
-    eager, frozen = (
-        _recurrent.carried(run, list(text), state) for run in _recurrent_torch.variants(PLAIN, text[0]).values()
-    )
-    outputs = [(eager(), frozen()) for _ in range(2 * len(text))]
-    for one, other in outputs:
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)  # float32 rounds at 1e-7
+    variants = _recurrent_torch.variants(PLAIN, text[0]).values()
+    calls = [_recurrent.carried(run, list(text), state) for run in variants]
+    outputs = [[call() for call in calls] for _ in range(2 * len(text))]
+    for one, *others in outputs:
+        for other in others:
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)  # float32 rounds at 1e-7
     assert not torch.equal(outputs[0][0], outputs[len(text)][0])  # the same token, later
 
 

@@ -75,7 +75,7 @@ def quantized(plain: PlainLstm) -> nn.Module:
 
 
 def variants(net: nn.Module, tokens: Tensor) -> dict[str, Run]:
-    """Return the ways to run a network: as it is, and frozen, without Python in it.
+    """Return the ways to run a network: as it is, frozen, and optimized for inference.
 
     Args:
         net: a `PlainLstm`, or one quantized.
@@ -83,10 +83,30 @@ def variants(net: nn.Module, tokens: Tensor) -> dict[str, Run]:
     """
     example = (tokens, zero_state(net, tokens.shape[1]))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # so is all of torch.jit, and nothing else starts as fast
+        warnings.simplefilter(
+            "ignore"
+        )  # so is all of torch.jit, its successors compile, which needs a compiler at hand
         trace: Callable[..., torch.jit.ScriptModule] = torch.jit.trace
         frozen = torch.jit.freeze(trace(net, example))
-    return {"eager": torch.inference_mode()(net), "frozen": torch.inference_mode()(frozen)}
+        optimized = torch.jit.optimize_for_inference(torch.jit.freeze(trace(net, example)))
+    runs: dict[str, Run] = {"eager": net, "frozen": frozen, "optimized": optimized}
+    runs = {label: torch.inference_mode()(run) for label, run in runs.items()}
+    return runs | {f"{label}, LSTM without oneDNN": _without_onednn(run) for label, run in runs.items()}
+
+
+def _without_onednn(run: Run) -> Run:
+    """Run torch's own LSTM: that of oneDNN lays its weights out anew in every call, which one token does not repay."""
+
+    def call(tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        # `torch.backends.mkldnn.flags` sets what belongs to GPUs too, and warns where there is none.
+        before = torch._C._get_mkldnn_enabled()
+        torch._C._set_mkldnn_enabled(False)
+        try:
+            return run(tokens, state)
+        finally:
+            torch._C._set_mkldnn_enabled(before)
+
+    return call
 
 
 def zero_state(net: nn.Module, batch: int) -> State:
