@@ -22,7 +22,9 @@ def test_it_prints_its_version() -> None:
     assert (result.exit_code, result.stdout.strip()) == (0, f"featherbit {featherbit.__version__}")
 
 
-@pytest.mark.parametrize("verb", ["train", "evaluate", "pack", "run", "explain", "bench", "recipes", "kernels", "demo"])
+@pytest.mark.parametrize(
+    "verb", ["train", "sweep", "evaluate", "pack", "run", "explain", "bench", "recipes", "kernels", "demo"]
+)
 def test_every_verb_explains_itself(verb: str) -> None:
     result = RUNNER.invoke(app, [verb, "--help"])
     assert result.exit_code == 0

@@ -1,4 +1,4 @@
-"""The command line: `featherbit train evaluate pack run explain bench recipes kernels demo`.
+"""The command line: `featherbit train sweep evaluate pack run explain bench recipes kernels demo`.
 
 One file per verb: parse, one call, print. What a verb needs is imported when it runs, so that `featherbit run` starts
 without torch.
