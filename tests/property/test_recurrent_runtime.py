@@ -16,7 +16,7 @@ from featherbit import ir, pack
 from featherbit.ir import AddReal, Flatten, Graph, Input, MulReal, State, reference
 from featherbit.kernels import available_isas
 from featherbit.layers import QuantLinear, QuantLSTM, QuantRNN
-from featherbit.quantizers import DorefaActivation, DorefaWeight, LinearQuant, Lsq, Sign
+from featherbit.quantizers import DorefaActivation, DorefaWeight, FittedQuant, LinearQuant, Lsq, Sign
 from featherbit.runtime import Session
 from recurrent_graphs import gated_graph, token_batch
 
@@ -127,7 +127,8 @@ class _Model(nn.Module):
 
 
 _KINDS = ((LinearQuant, 4), (Lsq, 3), (LinearQuant, 8), (DorefaActivation, 2))
-WEIGHTS: tuple[Any, ...] = (lambda: Lsq(4), lambda: Lsq(2), lambda: LinearQuant(3), Sign, lambda: DorefaWeight(4))
+_WEIGHT_KINDS = ((Lsq, 4), (Lsq, 2), (LinearQuant, 3), (DorefaWeight, 4), (FittedQuant, 4))
+WEIGHTS: tuple[Any, ...] = (Sign, *(lambda kind=kind, bits=bits: kind(bits) for kind, bits in _WEIGHT_KINDS))
 SOURCES: tuple[Any, ...] = (
     lambda: LinearQuant(4),
     lambda: Lsq(3),

@@ -1,7 +1,7 @@
 """What every layer with a product shares: its quantizers, and what it does to operands before it and to its result.
 
-A quantizer whose scale is no power of two offers `codes(x)` and `scale`; the product then runs on integer codes, which
-sum exactly in float32 and in any order, and the scales multiply its result.
+A quantizer whose scale is no power of two offers `codes(x)` and `scale`, or both at once as `coded(x)`; the product
+then runs on integer codes, which sum exactly in float32 and in any order, and the scales multiply its result.
 """
 
 from __future__ import annotations
@@ -80,6 +80,8 @@ def operand(quantizer: nn.Module | None, x: Tensor) -> Operand:
     if quantizer is None:
         return Operand(x, None)
     scaled: Any = quantizer
+    if hasattr(scaled, "coded"):
+        return Operand(*scaled.coded(x))
     if not hasattr(scaled, "codes"):
         return Operand(scaled(x), None)
     return Operand(scaled.codes(x), scaled.scale)  # in this order: a learned scale looks at what was coded

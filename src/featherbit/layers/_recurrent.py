@@ -17,7 +17,7 @@ from ._cells import QuantLSTMCell, QuantRNNCell, RecurrentCell, State
 
 
 class Recurrent(nn.Module):
-    """Layers of cells one above the other, unrolled over sequences: the base of both kinds.
+    """Cells one above the other, unrolled over sequences: the base of both kinds.
 
     Args:
         cells: of the layers, from the input up.
@@ -169,7 +169,7 @@ class QuantRNN(Recurrent):
 
 
 class QuantLSTM(Recurrent):
-    """Long short-term memory of one or more layers; each product's operands are quantized.
+    """Long short-term memory of one or more layers, with quantized products.
 
     Args:
         input_size: features of the input.

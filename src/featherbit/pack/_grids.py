@@ -22,7 +22,9 @@ featherbit_ops = torch.ops.featherbit
 
 @dataclass(frozen=True)
 class Grid:
-    """The numbers that a quantizer gives: `scale * (low ... high)`, some of them only, or -1 and +1.
+    """The numbers that a quantizer gives.
+
+    They are `scale * (low ... high)`, or some of these, or -1 and +1.
 
     Args:
         low: the least integer.

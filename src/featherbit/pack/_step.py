@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 
 class Step(nn.Module):
-    """One step of a model with a memory, as a module of its own: each part of the state is an argument.
+    """One step of a model with a memory, as a module of its own.
+
+    Each part of the state is an argument.
 
     Args:
         model: has `step` and `state_sizes`.
@@ -31,7 +33,10 @@ class Step(nn.Module):
 
 
 def state_sizes(model: nn.Module) -> tuple[int, ...] | None:
-    """Return the features of each part of a model's state; `None` for one without a memory."""
+    """Return the features of each part of a model's state.
+
+    `None` for one without a memory.
+    """
     sizes: Any = getattr(model, "state_sizes", None)
     return tuple(sizes) if sizes is not None and hasattr(model, "step") else None
 
@@ -42,5 +47,8 @@ def is_token(x: Tensor) -> bool:
 
 
 def as_sequence(x: Tensor) -> Tensor:
-    """Return inputs of a sequence as the packed network takes them: tokens `[T, B]` as int32 `[T, B, 1]`."""
+    """Return inputs of a sequence as the packed network takes them.
+
+    Tokens `[T, B]` become int32 `[T, B, 1]`.
+    """
     return x.to(torch.int32).unsqueeze(-1) if is_token(x) else x

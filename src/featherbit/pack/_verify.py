@@ -45,9 +45,9 @@ class Agreement:
 
 
 def as_tensor(model: nn.Module, inputs: Tensor | NDArray[Any]) -> Tensor:
-    """Return inputs of a model as a tensor of their own memory, as its packed network takes them.
+    """Return inputs of a model as a tensor of their own memory.
 
-    An array's strides and flags do not matter.
+    It has the form that the packed network takes. An array's strides and flags do not matter.
 
     Raises:
         PackError: they are neither a tensor nor an array of numbers, or no sequence for a model with a memory.

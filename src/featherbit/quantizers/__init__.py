@@ -9,6 +9,7 @@ from ._estimators import Polynomial as Polynomial
 from ._estimators import StraightThrough as StraightThrough
 from ._estimators import Swish as Swish
 from ._estimators import straight_through as straight_through
+from ._fitted import FittedQuant as FittedQuant
 from ._gradient import GradientQuant as GradientQuant
 from ._identity import Identity as Identity
 from ._linear import Clipped as Clipped

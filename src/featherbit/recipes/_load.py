@@ -128,7 +128,10 @@ def _explain(problem: Any) -> str:
 
 
 def suggest(word: str, known: tuple[str, ...]) -> str:
-    """Return a question about the known word that is most like an unknown one; empty if none is like it."""
+    """Return a question about the known word most like an unknown one.
+
+    Empty if none is like it.
+    """
     close = difflib.get_close_matches(word, known, n=1)
     return f", did you mean {close[0]!r}?" if close else ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,7 @@ def emit(
     """
     sources = [storage[place] for place in reads]
     targets = {place[0]: storage[place] for place in writes}
+    ops = _joined(ops, targets)
     emitter = _Emitter(graph, isa, ops, sources, targets, products)
     if not ops:
         value = graph.types[writes[0][0].partition(COPY)[0]]
@@ -139,6 +141,20 @@ def emit(
         if op.output in targets:
             emitter.store(op.output)
     return emitter.step
+
+
+def _joined(ops: tuple[Op, ...], stored: Mapping[str, Storage]) -> tuple[Op, ...]:
+    """Let a scaling and the shift after it be one op with two roundings: that is the same, and reads half as much."""
+    joined: list[Op] = []
+    for op in ops:
+        before = joined[-1] if joined else None
+        if isinstance(op, Affine) and isinstance(before, Affine) and before.output not in stored:
+            only_scales = not before.fused and bool((before.addend == 0).all() and np.signbit(before.addend).all())
+            if only_scales and not op.fused and bool((op.multiplier == 1).all()):
+                joined[-1] = replace(op, inputs=before.inputs, multiplier=before.multiplier)
+                continue
+        joined.append(op)
+    return tuple(joined)
 
 
 def _starts_with_follower(op: Op) -> bool:

@@ -27,7 +27,9 @@ def generate(
     seed: int = 0,
     state: State | None = None,
 ) -> Iterator[int]:
-    """Yield tokens that continue a prompt, each drawn from what the network predicts; without an end.
+    """Yield tokens that continue a prompt, without an end.
+
+    Each is drawn from what the network predicts.
 
     Args:
         session: a packed language model: tokens `[B, 1]` in, a score for each token out.

@@ -22,7 +22,10 @@ class Phase(IntEnum):
 
 
 def phases(graph: Graph) -> dict[str, Phase]:
-    """Return when each value is computed, by name; the input and states are there from the start."""
+    """Return when each value is computed, by name.
+
+    The input and states are there from the start.
+    """
     needed = {state.next for state in graph.states}
     for op in reversed(graph.ops):
         if op.output in needed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import cached_property
+from itertools import accumulate, pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -79,7 +80,10 @@ class Session:
 
     @cached_property
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each part of the state, without the batch; empty for a network without a memory."""
+        """Shape of each part of the state, without the batch.
+
+        Empty for a network without a memory.
+        """
         return {state.output: state.shape for state in self.graph.states}
 
     @property
@@ -235,11 +239,10 @@ class Session:
         memories: list[NDArray[Any]] = [x, aligned_empty((len(x), plan.row_bytes[OUTPUT]), np.uint8)]
         for part in before.values():
             memories += [np.array(part), np.empty_like(part)]  # a copy: the steps write there
-        sizes = [len(x) * size for size in plan.row_bytes[len(memories) : plan.externals]]  # whole lines
-        crossing = aligned_empty((sum(sizes),), np.uint8)
-        for size in sizes:
-            memories.append(crossing[:size])
-            crossing = crossing[size:]
+        ends = list(accumulate(len(x) * size for size in plan.row_bytes[len(memories) : plan.externals]))  # whole lines
+        if ends:
+            crossing = aligned_empty((ends[-1],), np.uint8)
+            memories += [crossing[start:end] for start, end in pairwise([0, *ends])]
         return memories
 
     def _run(
@@ -276,8 +279,10 @@ class Session:
             raise InputError(f"the network takes shape [{need}], got {list(x.shape)}")
         if x.dtype.kind == "f" and np.isnan(x).any():
             raise InputError("the input holds NaN, which has no sign and no code; remove it first")
-        if tokens and x.size and not 0 <= x.min() <= x.max() < self._tokens:
-            raise InputError(f"tokens are 0 to {self._tokens - 1}, got {x.min()} to {x.max()}")
+        if tokens and x.size:
+            unsigned = x.view(f"u{x.dtype.itemsize}")  # below zero is far above
+            if unsigned.max() >= self._tokens:
+                raise InputError(f"tokens are 0 to {self._tokens - 1}, got {x.min()} to {x.max()}")
         return np.ascontiguousarray(x, dtype=self._dtype)
 
     @cached_property
@@ -296,8 +301,6 @@ class Session:
             if not isinstance(part, np.ndarray) or part.dtype != np.float32 or part.shape != (batch, *shape):
                 got = f"{part.dtype} {list(part.shape)}" if isinstance(part, np.ndarray) else type(part).__name__
                 raise InputError(f"the state {name!r} must be float32 {[batch, *shape]}, got {got}")
-            if np.isnan(part).any():
-                raise InputError(f"the state {name!r} holds NaN")
         return {name: state[name] for name in shapes}
 
 

@@ -16,7 +16,7 @@ from ._task import LanguageModeling
 
 
 class LanguageTraining(TrainingModule):
-    """Trains a model that maps tokens and a state to scores and a state, by cross entropy.
+    """Trains a language model, which maps tokens and a state, by cross entropy.
 
     The training text is `batch_size` streams side by side, read some steps at a time from the beginning in each epoch,
     with a state of zeros there.

@@ -12,6 +12,7 @@ from ..quantizers import (
     DorefaActivation,
     DorefaWeight,
     Estimator,
+    FittedQuant,
     GradientQuant,
     Identity,
     LinearQuant,
@@ -27,7 +28,7 @@ from ..quantizers import (
     UnsignedQuant,
 )
 
-WeightKind = Literal["linear", "log", "lsq", "dorefa", "ternary", "float"]
+WeightKind = Literal["linear", "log", "lsq", "fitted", "dorefa", "ternary", "float"]
 ActivationKind = Literal[
     "sign", "stochastic_sign", "linear", "log", "unsigned", "lsq", "dorefa", "relu", "hardtanh", "float"
 ]
@@ -41,8 +42,8 @@ def make_weight_quantizer(kind: WeightKind, bits: int) -> nn.Module:
     """Return a weight quantizer.
 
     Args:
-        kind: `"linear"`: `LinearQuant`, the sign at 1 bit; `"log"`, `"lsq"`, `"dorefa"`: from 2 bits on; `"ternary"`:
-            2 bits; `"float"`: none.
+        kind: `"linear"`: `LinearQuant`, the sign at 1 bit; `"log"`, `"lsq"`, `"fitted"`, `"dorefa"`: from 2 bits on;
+            `"ternary"`: 2 bits; `"float"`: none.
         bits: 1 to 8.
 
     Raises:
@@ -54,6 +55,8 @@ def make_weight_quantizer(kind: WeightKind, bits: int) -> nn.Module:
         return LogQuant(bits)
     if kind == "lsq":
         return Lsq(bits)
+    if kind == "fitted":
+        return FittedQuant(bits)
     if kind == "dorefa":
         return DorefaWeight(bits)
     if kind == "ternary":
