@@ -34,6 +34,7 @@ class FittedQuant(nn.Module):
     Source: the paper's LinearQuant with a scale of its own for each row, which the paper leaves open; `s_k` from Max,
     Quantizing for Minimum Distortion (1960), table II.
 
+    >>> import torch
     >>> quantizer = FittedQuant(2)
     >>> quantizer.coded(torch.tensor([[0.1, -0.1], [2.0, -2.0]]))[0].tolist()
     [[1.0, -1.0], [1.0, -1.0]]
