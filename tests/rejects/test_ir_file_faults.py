@@ -54,18 +54,19 @@ def reverse(parts: Parts, tensor: str) -> None:
 
 
 def linear_of(k: int) -> Change:
-    """Return a change to inputs and weights of `k` features, all 255 below the zero point."""
+    """Return a change to inputs and weights of `k` features, all 255 below the zero point and -128."""
 
     def change(parts: Parts) -> None:
         parts.op("x")["attributes"] = {"shape": [k], "dtype": "float32"}
         parts.op("sum1")["attributes"] = {
             "in_features": k,
             "zero_point": 255,
-            "weight_bits": 1,
-            "weight_encoding": "sign",
+            "weight_bits": 8,
+            "weight_encoding": "twos_complement",
         }
         n_words = (k + 63) // 64
-        parts.replace("sum1.weight", "U64", [66, n_words], bytes(66 * n_words * 8))
+        row = ((1 << k) - 1).to_bytes(n_words * 8, "little")  # the bits of the highest plane
+        parts.replace("sum1.weight", "U64", [8 * 66, n_words], bytes(7 * 66 * n_words * 8) + 66 * row)
 
     return change
 
@@ -153,7 +154,7 @@ CHANGES: list[tuple[str, FileErrorCode, Change]] = [
     ("ops out of order", Code.CYCLE, lambda p: p.graph["ops"].append(p.graph["ops"].pop(2))),
     ("a type that does not fit", Code.WRONG_VALUE_TYPE, lambda p: p.op("sum2").update(inputs=["sum1"])),
     ("a shape that does not fit", Code.WRONG_VALUE_TYPE, lambda p: p.op("x")["attributes"].update(shape=[71])),
-    ("sums that float32 cannot hold", Code.INEXACT_SUM, linear_of(65794)),
+    ("sums that int32 cannot hold", Code.INEXACT_SUM, linear_of(65794)),
 ]
 
 CONV_CHANGES: list[tuple[str, FileErrorCode, Change]] = [

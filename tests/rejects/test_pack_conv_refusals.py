@@ -182,7 +182,9 @@ def test_sums_that_float32_does_not_hold_are_refused() -> None:
     model = nn.Sequential(FixedPointInput(8), QuantConv2d(4, 2, 5, padding=2, bias=False))
     pack(trained(model, 0), PIXELS, verify="reference")
     x = torch.zeros(1, 6000, 5, 5, dtype=torch.uint8)
-    wide = nn.Sequential(FixedPointInput(8), QuantConv2d(6000, 1, 5, bias=False))
+    plain = nn.Conv2d(6000, 1, 5, bias=False)
+    plain.weight.data.sign_()
+    wide = nn.Sequential(FixedPointInput(8), plain)
     with pytest.raises(PackError, match=r"a sum of 150000 products can reach 19[0-9]*, past 2\^24") as caught:
         pack(trained(wide, 0), x, verify="reference")
     assert caught.value.path == "1"

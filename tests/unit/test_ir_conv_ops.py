@@ -198,9 +198,8 @@ def test_a_sum_is_bounded_by_the_weights_themselves_where_their_width_alone_woul
         return Linear(("x",), "y", weight=words, in_features=k, weight_bits=8, weight_encoding="twos_complement")
 
     assert make(weight).infer(ValueType((k,), U8)).bound == 255 * 12800
-    with pytest.raises(GraphError, match="past 2\\^24") as caught:
-        make(-np.abs(weight) * 17 % 128).infer(ValueType((k,), U8))
-    assert caught.value.code == FileErrorCode.INEXACT_SUM
+    large = -np.abs(weight) * 17 % 128
+    assert make(large).infer(ValueType((k,), U8)).bound == 255 * large.sum() > 2**24
 
 
 def test_weights_are_read_back_as_integers() -> None:

@@ -37,5 +37,6 @@ from ._ops_shapes import Rearrange as Rearrange
 from ._types import MAX_EXACT as MAX_EXACT
 from ._types import MAX_RANK as MAX_RANK
 from ._types import MAX_SIZE as MAX_SIZE
+from ._types import MAX_SUM as MAX_SUM
 from ._types import Element as Element
 from ._types import ValueType as ValueType

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..bits import WORD_BITS, words_per_row
 from ..errors import FileErrorCode, GraphError
-from ._types import MAX_EXACT, ValueType
+from ._types import MAX_EXACT, MAX_SUM, ValueType
 
 
 def check_shape(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
@@ -32,6 +32,14 @@ def check_exact(bound: int, what: str) -> int:
     """Return the bound of a sum, refusing one that float32 cannot hold exactly."""
     if bound > MAX_EXACT:
         reason = f"{what} can reach {bound}, past 2^24, where float32 training is no longer exact"
+        raise GraphError(f"{reason}; use fewer input features", FileErrorCode.INEXACT_SUM)
+    return bound
+
+
+def check_int32(bound: int, what: str) -> int:
+    """Return the bound of a sum, refusing one that may not fit an int32."""
+    if bound > MAX_SUM:
+        reason = f"{what} can reach {bound}, past 2^31 - 2, the largest int32 that a threshold can be above"
         raise GraphError(f"{reason}; use fewer input features", FileErrorCode.INEXACT_SUM)
     return bound
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..bits import WEIGHT_ENCODINGS, BitFormat, WeightEncoding, unpack_weight, weight_range
 from ..errors import FileErrorCode, GraphError
-from ._checks import Window, check_exact, check_words
+from ._checks import Window, check_int32, check_words
 from ._fields import PAIR, SIDES, SIZE, WORDS, integer, one_of
 from ._op import Op, operation
 from ._types import MAX_EXACT, ValueType
@@ -62,7 +62,7 @@ class Product(Op):
         check_words("weight", self.weight, self.row_length)
 
     def _bound(self, x: ValueType) -> int:
-        """Return the largest sum, refusing one past 2^24."""
+        """Return the largest sum, refusing one that is no int32."""
         if not (x.is_sign or x.is_unsigned):
             raise GraphError(f"needs an input of signs or unsigned codes, got {x}")
         largest = x.magnitude(self.zero_point)
@@ -70,7 +70,7 @@ class Product(Op):
         bound = self.row_length * largest * max(-low, high)
         if bound > MAX_EXACT:  # only then are the weights themselves looked at
             bound = self._bound_of_weights(x)
-        return check_exact(bound, f"a sum of {self.row_length} products")
+        return check_int32(bound, f"a sum of {self.row_length} products")
 
     def _bound_of_weights(self, x: ValueType) -> int:
         """Return the largest sum of these weights.

@@ -14,7 +14,7 @@ from ._ops_integers import SIGN
 from ._types import ValueType
 
 _FROM_BITS: Any = None
-_MOST_EXPONENT = 100  # a sum up to 2^24 times such a scale is a normal float32
+_MOST_EXPONENT = 100  # an integer times such a scale is no subnormal float32
 
 
 @operation
@@ -71,7 +71,9 @@ class QuantizeLinear(Op):
 @operation
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ToReal(Op):
-    """Turn integers into real numbers, exactly: `y = scale * (x - zero_point)`.
+    """Turn integers into real numbers: `y = float32(scale * (x - zero_point))`.
+
+    It is exact up to 2^24 in magnitude; a larger int32 is rounded to the nearest, ties to even.
 
     Args:
         scale: a power of two, 2^-100 to 2^100.

@@ -20,7 +20,7 @@ from ._types import ValueType
 class Affine(Op):
     """Scale and shift integers or real numbers channel by channel in float32.
 
-    Forward: `y = float32(x) * multiplier + addend`.
+    Forward: `y = float32(x) * multiplier + addend`, an int32 past 2^24 rounded to the nearest, ties to even.
 
     Args:
         multiplier: float32 `[N]`.

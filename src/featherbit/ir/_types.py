@@ -22,6 +22,9 @@ MAX_RANK = 8
 MAX_EXACT = 2**24
 """Every integer up to this magnitude is a float32, so a float32 trainer's sums are exact in any order."""
 
+MAX_SUM = 2**31 - 2
+"""No int32 is larger in magnitude, so that the threshold 2^31 - 1 is one that none reaches."""
+
 Element = BitFormat | Literal["int32", "float32", "token"]
 
 

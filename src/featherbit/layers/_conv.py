@@ -11,7 +11,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from ..errors import InputError
 from ._gradient import quantize_gradient
-from ._product import ProductLayer, finish, operand
+from ._product import Operand, ProductLayer, operand
 
 _Size = int | tuple[int, ...]
 
@@ -62,10 +62,21 @@ class _QuantConv(ProductLayer, _ConvNd):
             mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
             values = F.pad(values, self._reversed_padding_repeated_twice, mode, self.pad_value or None)
             padding = (0,) * len(self.kernel_size)
-        product = type(self)._convolve(values, weight.values, None, self.stride, padding, self.dilation, self.groups)
-        product = finish(product, _by_channel(source, product), _by_channel(weight, product))
+
+        def convolve(x: Tensor, w: Tensor) -> Tensor:
+            return type(self)._convolve(x, w, None, self.stride, padding, self.dilation, self.groups)
+
+        product = self.summed(convolve, self._by_channel(source._replace(values=values)), self._by_channel(weight))
         product = quantize_gradient(product, self.gradient_quantizer)
-        return product if self.bias is None else product + _places(self.bias, product)
+        return product if self.bias is None else product + self._of_channels(self.bias)
+
+    def _by_channel(self, part: Operand) -> Operand:
+        """Return an operand whose scale, if it has one for each channel, broadcasts over a product's places."""
+        scale = part.scale
+        return part if scale is None or not scale.ndim else part._replace(scale=self._of_channels(scale))
+
+    def _of_channels(self, values: Tensor) -> Tensor:
+        return values.view(-1, *[1] * len(self.kernel_size))  # [channels, 1, ...]
 
     def extra_repr(self) -> str:
         """Return what `print` shows between the parentheses."""
@@ -73,20 +84,13 @@ class _QuantConv(ProductLayer, _ConvNd):
         return f"{shown}, pad_value={self.pad_value}" if self.pad_value else shown
 
 
-def _by_channel(part: Any, product: Tensor) -> Any:
-    return part if part.scale is None or not part.scale.ndim else part._replace(scale=_places(part.scale, product))
-
-
-def _places(values: Tensor, product: Tensor) -> Tensor:
-    return values.view(-1, *[1] * (product.ndim - 2))  # [channels, 1, ...]
-
-
 class QuantConv2d(_QuantConv, nn.Conv2d):
     """A 2-d convolution whose weight, input and gradient may be quantized.
 
     Forward: `conv2d(pad(input_quantizer(x)), weight_quantizer(weight)) + bias`, the bias added after the product. Where
     a quantizer has `codes` and a `scale`, the product runs on the codes and is scaled afterwards.
-    Under autocast the product may run in bfloat16; its result is returned as float32.
+    Under autocast the product may run in bfloat16; its result is returned as float32. In evaluation mode sums that can
+    pass 2^24 are formed in float64, as in `QuantLinear`.
     Backward: each quantizer's own estimator; `gradient_quantizer` is applied to the gradient at the layer's output.
 
     Args:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ._gradient import quantize_gradient
-from ._product import Operand, ProductLayer, finish, operand
+from ._product import Operand, ProductLayer, operand
 
 
 class QuantLinear(ProductLayer, nn.Linear):
@@ -15,7 +15,8 @@ class QuantLinear(ProductLayer, nn.Linear):
     Forward: `F.linear(input_quantizer(x), weight_quantizer(weight)) + bias`. The bias is added after the product,
     which is an exact integer product for low-bit operands: where a quantizer has `codes` and a `scale`, the product
     runs on the codes and is scaled afterwards. Under autocast it may run in bfloat16 (exact operands, rounded sums);
-    its result is returned as float32, so that the batch norm after it computes in float32.
+    its result is returned as float32, so that the batch norm after it computes in float32. In evaluation mode a product
+    whose sums can pass 2^24 (weights of up to 8 bits) is formed in float64, where they are exact, and rounded once.
     Backward: each quantizer's own estimator; `gradient_quantizer` is applied to the gradient at the layer's output.
 
     Args:
@@ -91,6 +92,6 @@ class QuantLinear(ProductLayer, nn.Linear):
         return tuple(part(slice(i * size, (i + 1) * size)) for i in range(count))
 
     def _finished(self, source: Operand, weight: Operand, bias: Tensor | None) -> Tensor:
-        product = finish(F.linear(source.values, weight.values), source, weight)  # [..., out_features]
+        product = self.summed(F.linear, source, weight)  # [..., out_features]
         product = quantize_gradient(product, self.gradient_quantizer)
         return product if bias is None else product + bias

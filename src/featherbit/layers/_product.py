@@ -1,17 +1,25 @@
 """What every layer with a product shares: its quantizers, and what it does to operands before it and to its result.
 
 A quantizer whose scale is no power of two offers `codes(x)` and `scale`, or both at once as `coded(x)`; the product
-then runs on integer codes, which sum exactly in float32 and in any order, and the scales multiply its result.
+then runs on integer codes, which sum exactly in float32 and in any order, and the scales multiply its result. Where
+sums can pass 2^24, a layer in evaluation mode forms them in float64, so that they are exact there too, and rounds them
+to float32 once.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from ..bits import BitFormat
 from ..quantizers import Sign
+
+_MAX_EXACT = 2**24  # every integer up to this magnitude is a float32
+_MAX_CODE = 2**8 - 1  # the largest integer of 8 bits, and what an input without a format of its own is taken for
 
 
 class ProductLayer(nn.Module):
@@ -43,6 +51,30 @@ class ProductLayer(nn.Module):
         nn.init.uniform_(self.weight, -1.0, 1.0)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
+
+    def summed(self, product: Callable[[Tensor, Tensor], Tensor], source: Operand, weight: Operand) -> Tensor:
+        """Return the product of two operands, times their scales, as float32.
+
+        In evaluation mode, where sums of the integers behind a quantized weight and codes of the input can pass 2^24,
+        it is formed in float64, where they are exact, and rounded to float32 once. An input whose quantizer is not the
+        layer's own is taken for 8-bit codes.
+
+        Args:
+            product: of the input's values and the weight's.
+            source: the input.
+            weight: `[out, ...]`.
+        """
+        if self.training or not self._is_wide(weight.values):
+            return finish(product(source.values, weight.values), source, weight)
+        return finish(product(source.values.double(), weight.values.double()).float(), source, weight)
+
+    def _is_wide(self, weight: Tensor) -> bool:
+        """Whether sums can pass what float32 holds exactly, by the widths of both operands."""
+        of_weight = _largest(self.weight_quantizer)
+        if of_weight is None:
+            return False
+        of_input = _largest(self.input_quantizer) or _MAX_CODE
+        return math.prod(weight.shape[1:]) * of_input * of_weight > _MAX_EXACT
 
     @property
     def quantized_weight(self) -> Tensor:
@@ -85,6 +117,20 @@ def operand(quantizer: nn.Module | None, x: Tensor) -> Operand:
     if not hasattr(scaled, "codes"):
         return Operand(scaled(x), None)
     return Operand(scaled.codes(x), scaled.scale)  # in this order: a learned scale looks at what was coded
+
+
+def _largest(quantizer: nn.Module | None) -> int | None:
+    """Return the largest integer of a format, at least; `None` where there is none, or one of more than 8 bits."""
+    form = getattr(quantizer, "format", None)
+    if not isinstance(form, BitFormat):
+        return None
+    largest = {
+        "sign": 2**form.bits - 1,
+        "unsigned": 2**form.bits - 1,
+        "twos_complement": 2 ** (form.bits - 1),
+        "power_of_two": 2 ** (2 ** (form.bits - 1) - 2),
+    }[form.encoding]
+    return largest if largest <= _MAX_CODE else None
 
 
 def finish(product: Tensor, *operands: Operand) -> Tensor:

@@ -20,7 +20,7 @@ from ._grids import Grid
 from ._layout import channels_last, expanded, inverted, normal, same
 from ._lowering import Lowering, shape_of
 from ._rules_pools import window
-from ._threshold import ALWAYS, EXHAUSTIVE, NEVER, NotMonotonicError, find_ladders, find_thresholds
+from ._threshold import ALWAYS, NEVER, NotMonotonicError, find_ladders, find_thresholds, sampled
 from ._values import Codes, Derived, Order
 
 _SAMPLES = 4096
@@ -150,9 +150,7 @@ def _codes_can_be_pooled(
 def _directions(state: Lowering, derived: Derived, channels: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return in which channels a function of a sum never falls, and in which it never rises."""
     sums = derived.source.codes
-    rows = np.arange(len(sums))
-    if len(rows) * channels > EXHAUSTIVE:
-        rows = np.unique(np.linspace(0, len(rows) - 1, _SAMPLES).round().astype(np.int64))
+    rows = sampled(len(sums), channels, _SAMPLES)
     rises, falls = np.ones(channels, dtype=bool), np.ones(channels, dtype=bool)
     chunk = max(2, _CHUNK // channels)
     nans = np.zeros(channels, dtype=np.int64)

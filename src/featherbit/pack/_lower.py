@@ -22,7 +22,19 @@ from . import _rules_quantizers as _rules_quantizers
 from . import _rules_reals as _rules_reals
 from ._capture import Capture, evaluate
 from ._lowering import RULES, Lowering, shape_of
-from ._values import Codes, Constant, Derived, Real, Tokens, Value, describe
+from ._values import Codes, Constant, Derived, Padded, Real, Tokens, Value, describe
+
+aten = torch.ops.aten
+_READ_FLOAT64 = {
+    aten.to.dtype,
+    aten.to.dtype_layout,
+    aten._assert_tensor_metadata.default,
+    aten.linear.default,
+    aten.conv1d.default,
+    aten.conv1d.padding,
+    aten.conv2d.default,
+    aten.conv2d.padding,
+}
 
 
 def lower(captured: Capture, example: torch.Tensor) -> tuple[Graph, Lowering]:
@@ -70,6 +82,9 @@ def _lower_node(state: Lowering, node: fx.Node) -> Value:
     inputs = tuple(state.values[argument] for argument in node.all_input_nodes)
     if all(isinstance(value, Constant) for value in inputs):
         return Constant(evaluate(state.captured, state.constants(), [node])[node])
+    if node.target not in _READ_FLOAT64:
+        for argument in node.all_input_nodes:
+            _refuse_float64(state, argument)
     rule = RULES.get(node.target)
     if rule is None:
         raise state.refuse(node, f"there is no packed form of {node.target}")
@@ -79,8 +94,15 @@ def _lower_node(state: Lowering, node: fx.Node) -> Value:
         raise state.refuse(node, str(error)) from error
 
 
+def _refuse_float64(state: Lowering, node: fx.Node) -> None:
+    """Refuse to read integers as float64: those of a product are rounded to float32 before anything else reads them."""
+    if isinstance(state.values[node], Codes | Padded) and node.meta["val"].dtype == torch.float64:
+        raise state.refuse(node, "it is float64 and read by more than a product; convert it to float32 first")
+
+
 def _output(state: Lowering, value: Value) -> str:
     node = state.captured.output
+    _refuse_float64(state, node)
     if not isinstance(value, Codes | Derived | Real):
         raise state.refuse(node, f"the model must end in numbers, but it ends in {describe(value)}")
     first = state.ops[0].output
@@ -95,6 +117,7 @@ def _take_over(state: Lowering) -> None:
     """Say of each state which value it becomes, now that all are there."""
     for before, after in state.captured.states:
         value = state.values[after]
+        _refuse_float64(state, after)
         if not isinstance(value, Codes | Derived | Real):
             raise state.refuse(after, f"a state must become numbers, but it becomes {describe(value)}")
         name = state.as_torch(state.as_real(value, after)).name

@@ -18,7 +18,7 @@ from ..errors import FileErrorCode, GraphError
 from ..ir import Add, AddReal, MulReal
 from ._layout import same
 from ._lowering import REAL_RULES, Lowering, is_varying, lowers, shape_of
-from ._values import Codes, Constant, Derived, Real, Rows, Value, describe
+from ._values import Codes, Constant, Derived, Padded, Real, Rows, Value, describe
 
 aten = torch.ops.aten
 _PER_CHANNEL = (aten.batch_norm.default, aten.prelu.default)
@@ -45,10 +45,22 @@ def _identity(state: Lowering, node: fx.Node, inputs: tuple[Value, ...]) -> Valu
 
 @lowers(aten.to.dtype, aten.to.dtype_layout)
 def _to(state: Lowering, node: fx.Node, inputs: tuple[Value, ...]) -> Value:
-    value = inputs[0]
-    if node.meta["val"].dtype != torch.float32:
-        raise state.refuse(node, f"it converts to {node.meta['val'].dtype}; a packed network computes in float32")
+    value, dtype = inputs[0], node.meta["val"].dtype
+    if dtype == torch.float64 and not isinstance(value, Padded):
+        return _to_float64(state, node, value)
+    if dtype not in (torch.float32, torch.float64):
+        raise state.refuse(node, f"it converts to {dtype}; a packed network computes in float32")
     return state.remember(replace(value, node=node)) if isinstance(value, Codes) else value
+
+
+def _to_float64(state: Lowering, node: fx.Node, value: Value) -> Value:
+    """Return codes for a product whose sums may pass 2^24; nothing else is float64."""
+    if isinstance(value, Codes | Derived) and not (value if isinstance(value, Codes) else value.source).is_sum:
+        codes = state.as_codes(node, value)
+        return state.remember(replace(codes, node=node))
+    what = describe(value)
+    reason = f"it converts {what} to float64, which only codes may be, for a product whose sums can pass 2^24"
+    raise state.refuse(node, f"{reason}; put a quantizer before the product, or stay in float32")
 
 
 @lowers(

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import fx
 
-from ..ir import Conv2d, Linear
+from ..ir import MAX_EXACT, Conv2d, Linear
 from ._layout import channels_last, expanded
 from ._lowering import Lowering, lowers, shape_of
 from ._values import Codes, Constant, Padded, Value
@@ -39,6 +39,7 @@ def _linear(state: Lowering, node: fx.Node, inputs: tuple[Value, ...]) -> Value:
             **fitted.fields(),
         )
     )
+    _check_exact(state, node, name, fitted)
     return state.remember(_sum(node, name, codes, fitted, pad_value=None))
 
 
@@ -71,6 +72,7 @@ def _conv(state: Lowering, node: fx.Node, inputs: tuple[Value, ...]) -> Value:
             **fitted.fields(),
         )
     )
+    _check_exact(state, node, name, fitted)
     pad_value = None if total == _NO_PADDING else border.pad_value
     product = _sum(node, name, codes, fitted, pad_value)
     return state.remember(replace(product, order=channels_last(shape_of(node))))
@@ -111,7 +113,9 @@ def _weight(state: Lowering, node: fx.Node, inputs: tuple[Value, ...]) -> NDArra
     weight = inputs[1] if len(inputs) > 1 else inputs[0]
     if not isinstance(weight, Constant):
         raise state.refuse(node, "its weight is computed from the input")
-    numbers: NDArray[np.float32] = weight.tensor.numpy()
+    numbers: NDArray[np.float32] = weight.tensor.float().numpy()
+    if not np.array_equal(numbers, weight.tensor.numpy(), equal_nan=True):
+        raise state.refuse(node, "its weights are float64 numbers that float32 does not hold")
     return numbers
 
 
@@ -121,6 +125,17 @@ def _fit(state: Lowering, node: fx.Node, rows: NDArray[np.float32]) -> FittedWei
     except NotIntegersError as error:
         kind = "QuantLinear" if node.target is aten.linear.default else "QuantConv2d"
         raise state.refuse(node, f"{error}; use {kind} with a weight_quantizer") from error
+
+
+def _check_exact(state: Lowering, node: fx.Node, name: str, fitted: FittedWeight) -> None:
+    """Refuse a product in float32 whose sums may be rounded, in an order that is not defined."""
+    bound = state.types[name].bound
+    if bound > MAX_EXACT and node.meta["val"].dtype != torch.float64:
+        kind = "QuantLinear" if node.target is aten.linear.default else "QuantConv2d"
+        reason = (
+            f"a sum of {fitted.integers.shape[1]} products can reach {bound}, past 2^24, and is not exact in float32"
+        )
+        raise state.refuse(node, f"{reason}; use {kind} with a weight_quantizer, which sums in float64 there")
 
 
 def _sum(node: fx.Node, name: str, codes: Codes, fitted: FittedWeight, pad_value: int | None) -> Codes:

@@ -130,15 +130,21 @@ def _check(search: _Search, places: NDArray[np.int64]) -> None:
     count, channels = len(search.sums), len(search.falls)
     if channels == 0:
         return
-    rows = np.arange(count)
-    if count * channels > EXHAUSTIVE:
-        rows = np.unique(np.linspace(0, count - 1, _SAMPLES).round().astype(np.int64))
+    rows = sampled(count, channels, _SAMPLES)
+    if len(rows) < count:
         _check_near(search, places)
     chunk = max(2, _CHUNK // channels)
     for begin in range(0, len(rows), chunk - 1):  # chunks overlap by one row
         part = _at(search.sums, rows[begin : begin + chunk])
         codes = search.levels(np.broadcast_to(part[:, None], (len(part), channels)))
         _refuse_where(search.against(np.diff(codes, axis=0)))
+
+
+def sampled(count: int, channels: int, samples: int) -> NDArray[np.int64]:
+    """Return which of so many sums to look at: all, or some at equal distance where that is too much work."""
+    if count * channels <= EXHAUSTIVE:
+        return np.arange(count)
+    return np.unique(np.linspace(0, count - 1, samples).round().astype(np.int64))
 
 
 def _check_near(search: _Search, places: NDArray[np.int64]) -> None:

@@ -4,7 +4,8 @@ A k-bit quantizer is `2^k - 1` thresholds per channel, and for 8 bits counting t
 comparisons. The thresholds of a linear quantizer lie on a digital line, up to the rounding of the trainer's float32,
 so `clip(rint(x * a + b), 0, 2^k - 1)` is the code where `x * a + b` is not close to a tie; there the kernel compares.
 The line is found from the thresholds alone, and tried in float32 on either side of every threshold: rounding is
-monotonic, so what holds there holds for every sum. Where no line fits, thresholds are counted.
+monotonic, that of a sum past 2^24 to a float32 too, so what holds there holds for every sum. Where no line fits,
+thresholds are counted.
 """
 
 from __future__ import annotations
@@ -44,10 +45,9 @@ def find_lines(thresholds: NDArray[np.int32], flips: NDArray[np.bool_], bound: i
     slope, start = np.concatenate(slopes), np.concatenate(starts)
     multiplier, addend = 1.0 / slope, 0.5 - start / slope
     levels = thresholds.shape[1]
-    if not _holds(multiplier.astype(np.float32), addend.astype(np.float32), thresholds, bound):
-        return None
     sign, shift = np.where(flips, -1.0, 1.0), np.where(flips, levels, 0.0)
-    return (sign * multiplier).astype(np.float32), (shift + sign * addend).astype(np.float32)
+    lines = (sign * multiplier).astype(np.float32), (shift + sign * addend).astype(np.float32)
+    return lines if _holds(lines, flips, thresholds, bound) else None
 
 
 def _fit(thresholds: NDArray[np.int32], bound: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -74,18 +74,21 @@ def _fit(thresholds: NDArray[np.int32], bound: int) -> tuple[NDArray[np.float64]
     return slope, (start_most + start_least) / 2
 
 
-def _holds(
-    multiplier: NDArray[np.float32], addend: NDArray[np.float32], thresholds: NDArray[np.int32], bound: int
-) -> bool:
+def _holds(lines: Lines, flips: NDArray[np.bool_], thresholds: NDArray[np.int32], bound: int) -> bool:
     """Check that the line passes each tie within the slack, on either side of its threshold."""
+
+    def reached(sums: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return how many thresholds each sum `[N, S]` reaches, not yet rounded, as the kernel computes it."""
+        y = (sums.astype(np.float32) * lines[0][:, None] + lines[1][:, None]).astype(np.float64)
+        return np.where(flips[:, None], thresholds.shape[1] - y, y)
+
     ties = np.arange(thresholds.shape[1]) + 0.5
     wide = thresholds.astype(np.int64)
     for sums, side in ((wide, 1.0), (wide - 1, -1.0)):
         possible = np.abs(sums) <= bound
-        line = sums.clip(-bound, bound).astype(np.float32) * multiplier[:, None] + addend[:, None]
-        if not (((line - ties) * side > -_SLACK / 2) | ~possible).all():
+        if not (((reached(sums.clip(-bound, bound)) - ties) * side > -_SLACK / 2) | ~possible).all():
             return False
-    ends = np.array([[-bound, bound]], dtype=np.float32) * multiplier[:, None] + addend[:, None]  # [N, 2]
+    ends = reached(np.array([[-bound, bound]]))  # [N, 2]
     always, never = (wide <= -bound).sum(axis=1), (wide <= bound).sum(axis=1)
     least_holds = (always == 0) | (ends[:, 0] > always - 0.5 - _SLACK / 2)  # below and above, the clip has its say
     most_holds = (never == len(ties)) | (ends[:, 1] < never + 0.5 + _SLACK / 2)

@@ -18,6 +18,7 @@ from ._storage import Form
 _WORD_BITS, _QUAD = 64, 4
 _INT8_BITS = 8
 _INT8_SIGN_BITS = 7  # sums of signs of 8 bits reach 255, past int8
+_MOST_DENSE_BYTES = (2**31 - 1) // 255  # sums of bytes, before the zero point is taken off, are int32
 CHOICES = ("planes", "bytes")
 _ONE_TAP = Window((1, 1), (1, 1), (1, 1), (0, 0, 0, 0))
 
@@ -86,7 +87,7 @@ def _plan(op: Product, value: ValueType, isa: str, wish: str | None) -> ProductP
     groups = conv.groups if conv else 1
     if conv and groups > 1 and groups == op.out_features == conv.in_channels:
         return _refuse_wish(op, wish, _make(op, "depthwise", "bytes", "each channel has a filter of its own"))
-    dense = conv is None and op.weight_bits == 1
+    dense = conv is None and op.weight_bits == 1 and (value.is_sign or op.row_length <= _MOST_DENSE_BYTES)
     if dense and value.is_sign:
         return _refuse_wish(op, wish, _make(op, "dense", "bits", "signs by signs"))
     channels = (conv.in_channels if conv else op.row_length) // groups

@@ -53,12 +53,14 @@ def _quantize_linear(op: QuantizeLinear, x: NDArray[np.float32]) -> NDArray[np.u
 
 @rule(ToReal)
 def _to_real(op: ToReal, x: NDArray[Any]) -> NDArray[np.float32]:
-    return (np.float64(op.scale) * (x.astype(np.int64) - op.zero_point)).astype(np.float32)  # exact
+    exact = np.float64(op.scale) * (x.astype(np.int64) - op.zero_point)
+    with np.errstate(over="ignore"):
+        return exact.astype(np.float32)  # rounded once: to the nearest, ties to even
 
 
 @rule(Affine)
 def _affine(op: Affine, x: NDArray[Any]) -> NDArray[np.float32]:
-    x_f32 = x.astype(np.float32)  # exact: an int32 is at most 2^24
+    x_f32 = x.astype(np.float32)  # an int32 past 2^24 is rounded to the nearest, ties to even
     if op.fused:
         return fma_f32(x_f32, op.multiplier, op.addend)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):

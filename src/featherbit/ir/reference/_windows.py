@@ -71,7 +71,7 @@ def _taps(padded: NDArray[Any], window: Window) -> Iterator[tuple[tuple[int, int
 
 
 def _to_int32(total: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Convert sums of integers, which are exact in float64 in any order: they are bounded by 2^24."""
+    """Convert sums of integers, which are exact in float64 in any order: they are bounded by 2^31."""
     y: NDArray[np.int32] = total.astype(np.int32)
-    assert np.array_equal(y, total), "ops bound their sums by 2^24"
+    assert np.array_equal(y, total), "ops bound their sums by 2^31"
     return y
