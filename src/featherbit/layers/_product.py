@@ -124,12 +124,9 @@ def _largest(quantizer: nn.Module | None) -> int | None:
     form = getattr(quantizer, "format", None)
     if not isinstance(form, BitFormat):
         return None
-    largest = {
-        "sign": 2**form.bits - 1,
-        "unsigned": 2**form.bits - 1,
-        "twos_complement": 2 ** (form.bits - 1),
-        "power_of_two": 2 ** (2 ** (form.bits - 1) - 2),
-    }[form.encoding]
+    largest: int = 2**form.bits - 1  # of odd codes, as DoReFa's weights are; those in two's complement reach half of it
+    if form.encoding == "power_of_two":
+        largest = 2 ** (2 ** (form.bits - 1) - 2)
     return largest if largest <= _MAX_CODE else None
 
 
