@@ -117,9 +117,9 @@ _REFUSED: dict[str, Case] = {
         "1",
         "an average over 9 places is rounded",
     ),
-    "a product of two values": (
-        lambda: written(lambda m, x: m.s(m.a(m.s(x)) * m.b(m.s(x)))),
-        "mul",
+    "a quotient of two values": (
+        lambda: written(lambda m, x: m.s(m.a(m.s(x)) / m.b(m.s(x)))),
+        "div",
         "joins 2 computed",
     ),
     "a sum that is repeated along the image": (

@@ -96,7 +96,7 @@ def _lower_node(state: Lowering, node: fx.Node) -> Value:
 
 def _refuse_float64(state: Lowering, node: fx.Node) -> None:
     """Refuse to read integers as float64: those of a product are rounded to float32 before anything else reads them."""
-    if isinstance(state.values[node], Codes | Padded) and node.meta["val"].dtype == torch.float64:
+    if isinstance(state.values[node], Codes | Padded) and getattr(node.meta["val"], "dtype", None) == torch.float64:
         raise state.refuse(node, "it is float64 and read by more than a product; convert it to float32 first")
 
 

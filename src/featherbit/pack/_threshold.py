@@ -141,7 +141,10 @@ def _check(search: _Search, places: NDArray[np.int64]) -> None:
 
 
 def sampled(count: int, channels: int, samples: int) -> NDArray[np.int64]:
-    """Return which of so many sums to look at: all, or some at equal distance where that is too much work."""
+    """Return which of so many sums to look at.
+
+    All of them, or some at equal distance where that is too much work.
+    """
     if count * channels <= EXHAUSTIVE:
         return np.arange(count)
     return np.unique(np.linspace(0, count - 1, samples).round().astype(np.int64))
