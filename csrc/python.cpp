@@ -1,4 +1,5 @@
-// The binding: check sizes, release the GIL, call. No arithmetic here; messages for people are made in Python.
+// The binding: check sizes, release the GIL, call. No arithmetic here; messages for people are made in Python. One file,
+// though long: nothing else knows Python.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/pair.h>

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from ..errors import FileErrorCode, GraphError
 from ._op import Op
-from ._ops_recurrent import State
+from ._ops_recurrent import Embedding, State
 from ._ops_shapes import Input
 from ._types import ValueType
 
@@ -54,6 +54,11 @@ class Graph:
     def states(self) -> tuple[State, ...]:
         """What a step takes over from the one before; none in a network without a memory."""
         return tuple(op for op in self.ops if isinstance(op, State))
+
+    @property
+    def tokens(self) -> int | None:
+        """How many tokens every embedding has a row for; `None` without an embedding."""
+        return min((op.tokens for op in self.ops if isinstance(op, Embedding)), default=None)
 
     def op_of(self, value: str) -> Op:
         """Return the op that writes `value`.

@@ -110,7 +110,7 @@ class Recurrent(nn.Module):
         cell = self._cells()[0]
         shape = (len(self.cells), batch, cell.hidden_size)
         if hx is None:
-            return tuple(x.new_zeros(shape, dtype=torch.float32) for _ in range(cell.states))
+            return tuple(zeros.expand(shape) for zeros in cell.zeros(x, batch))
         state = self._as_tuple(hx)
         if len(state) != cell.states or any(s.shape != shape for s in state):
             got = ", ".join(str(list(s.shape)) for s in state)

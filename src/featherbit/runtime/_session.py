@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..ir import Embedding, Graph, load
+from ..ir import Graph, load
 from ..kernels import MAX_THREADS, aligned_empty, resolve_isa
 from ._explain import LayerRow, explain
 from ._phases import Phase
@@ -62,6 +62,7 @@ class Session:
         self._input = self.graph.types[self.graph.input.output]
         self._output = self.graph.types[self.graph.output]
         self._dtype = np.dtype(self.graph.input.dtype)
+        self._tokens = self.graph.tokens
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -279,16 +280,11 @@ class Session:
             raise InputError(f"the network takes shape [{need}], got {list(x.shape)}")
         if x.dtype.kind == "f" and np.isnan(x).any():
             raise InputError("the input holds NaN, which has no sign and no code; remove it first")
-        if tokens and x.size:
+        if self._tokens is not None and x.size:
             unsigned = x.view(f"u{x.dtype.itemsize}")  # below zero is far above
             if unsigned.max() >= self._tokens:
                 raise InputError(f"tokens are 0 to {self._tokens - 1}, got {x.min()} to {x.max()}")
         return np.ascontiguousarray(x, dtype=self._dtype)
-
-    @cached_property
-    def _tokens(self) -> int:
-        """How many tokens every embedding has."""
-        return min(op.tokens for op in self.graph.ops if isinstance(op, Embedding))
 
     def _check_state(self, state: State | None, batch: int) -> State:
         shapes = self.state_shapes

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...errors import InputError
 from .._graph import Graph
 from .._op import Op
-from .._ops_recurrent import Embedding, State
+from .._ops_recurrent import State
 from .._ops_shapes import Input
 
 _SomeOp = TypeVar("_SomeOp", bound=Op)
@@ -70,6 +70,6 @@ def _check(graph: Graph, x: NDArray[Any]) -> None:
         raise InputError(f"the input must have shape [batch, {', '.join(map(str, op.shape))}], got {list(x.shape)}")
     if np.isnan(x).any():
         raise InputError("the input holds NaN, which has no sign and no code; remove it first")
-    most = min((reader.tokens for reader in graph.ops if isinstance(reader, Embedding)), default=None)
-    if most is not None and x.size and not 0 <= x.min() <= x.max() < most:
-        raise InputError(f"tokens are 0 to {most - 1}, got {x.min()} to {x.max()}")
+    tokens = graph.tokens
+    if tokens is not None and x.size and not 0 <= x.min() <= x.max() < tokens:
+        raise InputError(f"tokens are 0 to {tokens - 1}, got {x.min()} to {x.max()}")
