@@ -149,7 +149,9 @@ def _joined(ops: tuple[Op, ...], stored: Mapping[str, Storage]) -> tuple[Op, ...
     for op in ops:
         before = joined[-1] if joined else None
         if isinstance(op, Affine) and isinstance(before, Affine) and before.output not in stored:
-            only_scales = not before.fused and bool((before.addend == 0).all() and np.signbit(before.addend).all())
+            only_scales = bool(
+                (before.addend == 0).all() and np.signbit(before.addend).all()
+            )  # rounded once either way
             if only_scales and not op.fused and bool((op.multiplier == 1).all()):
                 joined[-1] = replace(op, inputs=before.inputs, multiplier=before.multiplier)
                 continue
