@@ -149,9 +149,8 @@ def _joined(ops: tuple[Op, ...], stored: Mapping[str, Storage]) -> tuple[Op, ...
     for op in ops:
         before = joined[-1] if joined else None
         if isinstance(op, Affine) and isinstance(before, Affine) and before.output not in stored:
-            only_scales = bool(
-                (before.addend == 0).all() and np.signbit(before.addend).all()
-            )  # rounded once either way
+            # Adding -0.0 changes nothing, so it is rounded once, fused or not.
+            only_scales = bool((before.addend == 0).all() and np.signbit(before.addend).all())
             if only_scales and not op.fused and bool((op.multiplier == 1).all()):
                 joined[-1] = replace(op, inputs=before.inputs, multiplier=before.multiplier)
                 continue
