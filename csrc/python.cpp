@@ -212,11 +212,12 @@ class StepBuilder {
         step_->count(thresholds.data(), columns(thresholds), flips.data());
     }
     void count_by_line(In<std::int32_t, 2> thresholds, In<std::uint64_t, 1> flips, In<float, 1> multiplier,
-                       In<float, 1> addend) {
+                       In<float, 1> addend, float slack) {
         require(rows(thresholds) == n_ && rows(flips) == words_per_row(n_) && rows(multiplier) == n_ &&
                     rows(addend) == n_,
                 "thresholds have a wrong length");
-        step_->count_by_line(thresholds.data(), columns(thresholds), flips.data(), multiplier.data(), addend.data());
+        step_->count_by_line(thresholds.data(), columns(thresholds), flips.data(), multiplier.data(), addend.data(),
+                             slack);
     }
     void quantize(float step, std::int32_t low, std::int32_t high) { step_->quantize(step, low, high); }
     void sign_real() { step_->sign_real(); }

@@ -1,4 +1,4 @@
-// Depthwise convolution of bytes: each channel by itself, 16 at a time.
+// Depthwise convolution of bytes: each channel by itself, a vector of them at a time.
 #pragma once
 
 #include "lanes.h"
@@ -8,7 +8,7 @@ namespace {
 
 inline Ints widen(const char* at, std::int64_t count) {
     Bytes bytes = {};
-    __builtin_memcpy(&bytes, at, static_cast<unsigned long>(count < kGroup ? count : kGroup));
+    if (count > 0) __builtin_memcpy(&bytes, at, static_cast<unsigned long>(count < kVector ? count : kVector));
     return __builtin_convertvector(bytes, Ints);
 }
 
@@ -18,7 +18,7 @@ void depthwise_u8(const Gather& gather, const std::int32_t* weights, std::int64_
     const std::int64_t columns = groups_of(n) * kGroup;
     for (std::int64_t row = 0; row < gather.m; ++row) {
         const char* from = gather.a + gather.rows[row];
-        for (std::int64_t column = 0; column < columns; column += kGroup) {
+        for (std::int64_t column = 0; column < columns; column += kVector) {
             Ints sum = load_lanes<Ints>(base + column);
             for (std::int64_t run = 0; run < gather.run_count; ++run)
                 sum += widen(from + gather.runs[run] + column, n - column) *

@@ -1,4 +1,4 @@
-// Pooling over windows of a stored image, 16 columns at a time.
+// Pooling over windows of a stored image, a vector of columns at a time.
 #pragma once
 
 #include "lanes.h"
@@ -7,13 +7,13 @@ namespace featherbit {
 namespace {
 
 inline Ints pool_value(const Windows& windows, const char* pixel, std::int64_t column, std::int64_t count) {
-    const auto valid = static_cast<unsigned long>(count < kGroup ? count : kGroup);
+    const auto valid = static_cast<unsigned long>(count < kVector ? count : kVector);
     if (windows.bytes) {
         Bytes bytes = {};
         __builtin_memcpy(&bytes, pixel + column, valid);
         return __builtin_convertvector(bytes, Ints);
     }
-    if (valid == kGroup) return load_lanes<Ints>(pixel + column * 4);
+    if (valid == kVector) return load_lanes<Ints>(pixel + column * 4);
     Ints lanes = {};
     __builtin_memcpy(&lanes, pixel + column * 4, valid * 4);
     return lanes;
@@ -37,7 +37,7 @@ void pool_windows(const Windows& windows, std::int64_t n, const Block& block) {
         const std::int64_t* places = windows.windows + i * windows.places;
         std::int64_t first = 0;
         while (first < windows.places && places[first] < 0) ++first;
-        for (std::int64_t column = 0; column < n; column += kGroup) {
+        for (std::int64_t column = 0; column < n; column += kVector) {
             Ints joined = {};
             if (first < windows.places) {
                 joined = pool_value(windows, windows.image + places[first], column, n - column);

@@ -17,7 +17,7 @@ inline void correct(const TileOp& op, const Tile& tile) {
         if (kind == 0) continue;
         std::int32_t* at = tile.block.at + row * tile.block.stride;
         const std::int32_t* add = op.integers + kind * op.integers_stride + tile.column;
-        for (std::int64_t i = 0; i < tile.n; i += kGroup)
+        for (std::int64_t i = 0; i < tile.n; i += kVector)
             store_lanes(at + i, load_lanes<Ints>(at + i) + load_lanes<Ints>(add + i));
     }
 }
@@ -25,7 +25,7 @@ inline void correct(const TileOp& op, const Tile& tile) {
 inline Ints larger(Ints a, Ints b) { return a > b ? a : b; }
 
 inline void max_of_four(const std::int32_t* from, std::int64_t right, std::int64_t below, std::int64_t n, std::int32_t* to) {
-    for (std::int64_t i = 0; i < n; i += kGroup) {
+    for (std::int64_t i = 0; i < n; i += kVector) {
         const Ints top = larger(load_lanes<Ints>(from + i), load_lanes<Ints>(from + right + i));
         const Ints bottom = larger(load_lanes<Ints>(from + below + i), load_lanes<Ints>(from + below + right + i));
         store_lanes(to + i, larger(top, bottom));
@@ -44,7 +44,7 @@ inline void max_rows(const TileOp& op, Tile& tile) {
             max_of_four(corner, stride, op.width * stride, tile.n, to);
             continue;
         }
-        for (std::int64_t i = 0; i < tile.n; i += kGroup) {
+        for (std::int64_t i = 0; i < tile.n; i += kVector) {
             Ints most = load_lanes<Ints>(corner + i);
             for (std::int64_t y = 0; y < op.high; ++y)
                 for (std::int64_t x = 0; x < end - begin; ++x)
@@ -59,16 +59,16 @@ inline void max_rows(const TileOp& op, Tile& tile) {
 inline Ints code_of(Reals x, float low, float high) {
     // A NaN fails the comparison and becomes the lowest code.
     const Reals at_least = x > low ? x : Reals{} + low;
-    return __builtin_convertvector(round_even(at_least < high ? at_least : Reals{} + high), Ints);
+    return Rounded(at_least < high ? at_least : Reals{} + high).integer();
 }
 
 // The loads are apart: a gather is no faster than they are where there is one, and not every ISA has it.
 inline Ints look_up(const TileOp& op, Reals x) {
     const auto half = static_cast<std::int32_t>(op.count / 2);
-    alignas(64) std::int32_t places[kGroup];
-    alignas(64) float entries[kGroup];
+    alignas(64) std::int32_t places[kVector];
+    alignas(64) float entries[kVector];
     store_lanes(places, code_of(x / op.real_low, static_cast<float>(-half), static_cast<float>(half - 1)) + half);
-    for (int i = 0; i < kGroup; ++i) entries[i] = op.reals[places[i]];
+    for (int i = 0; i < kVector; ++i) entries[i] = op.reals[places[i]];
     return load_lanes<Ints>(entries);
 }
 
@@ -98,22 +98,40 @@ inline std::int32_t settle(const TileOp& op, std::int32_t x, std::int64_t column
     return flip ? all - reached : reached;
 }
 
-template <class Simd>
-inline Ints count_by_line(const TileOp& op, Ints x, std::int64_t column) {
-    const Reals high = Reals{} + static_cast<float>(op.count), zero = {};
-    Reals y = to_reals(x) * load_lanes<Reals>(op.reals + column) + load_lanes<Reals>(op.more_reals + column);
-    y = y > zero ? y : zero;
-    y = y < high ? y : high;
-    const Reals rounded = round_even(y);
-    Ints codes = __builtin_convertvector(rounded, Ints);
-    const Reals off = y > rounded ? y - rounded : rounded - y;
-    alignas(64) float past[kGroup];  // how far past the slack; not negative: near a tie
-    store_lanes(past, off - (0.5F - kLineSlack));
-    for (unsigned left = Simd::not_negative(past); left != 0; left &= left - 1) {
-        const int lane = __builtin_ctz(left);
-        codes[lane] = settle(op, x[lane], column + lane, codes[lane]);
+// The codes of sums that may be close to a tie: rare, and apart from the loop that finds codes.
+template <int Rows>
+__attribute__((noinline)) void settle_lanes(const TileOp& op, std::int64_t column, const Ints* sums, Ints* codes) {
+    for (int r = 0; r < Rows; ++r)
+        for (int lane = 0; lane < kVector; ++lane) {
+            float y = static_cast<float>(sums[r][lane]) * op.reals[column + lane] + op.more_reals[column + lane];
+            y = __builtin_fminf(__builtin_fmaxf(y, static_cast<float>(op.low)), static_cast<float>(op.count));
+            if (__builtin_fabsf(y - static_cast<float>(codes[r][lane])) >= 0.5F - op.real_low)
+                codes[r][lane] = settle(op, sums[r][lane], column + lane, codes[r][lane]);
+        }
+}
+
+template <class Simd, int Rows>
+inline void count_by_line(const TileOp& op, std::int64_t column, Ints (&x)[Rows]) {
+    const Reals low = Reals{} + static_cast<float>(op.low), high = Reals{} + static_cast<float>(op.count);
+    const Reals multiplier = load_lanes<Reals>(op.reals + column), addend = load_lanes<Reals>(op.more_reals + column);
+    Ints codes[Rows], most_off = {};
+    FEATHERBIT_UNROLL for (int r = 0; r < Rows; ++r) {
+        Reals y = to_reals(x[r]) * multiplier + addend;
+        y = y > low ? y : low;
+        y = y < high ? y : high;
+        const Rounded rounded(y);
+        codes[r] = rounded.integer();
+        // Floats that are not negative compare as the integers of their bits do.
+        most_off = larger(most_off, reinterpret_cast<Ints>(y - rounded.real()) & 0x7FFFFFFF);
     }
-    return codes;
+    if (Simd::any_at_least(most_off, __builtin_bit_cast(std::int32_t, 0.5F - op.real_low))) {
+        Ints sums[Rows], settled[Rows];  // copies: what has an address cannot stay in registers
+        FEATHERBIT_UNROLL for (int r = 0; r < Rows; ++r) sums[r] = x[r];
+        FEATHERBIT_UNROLL for (int r = 0; r < Rows; ++r) settled[r] = codes[r];
+        settle_lanes<Rows>(op, column, sums, settled);
+        FEATHERBIT_UNROLL for (int r = 0; r < Rows; ++r) codes[r] = settled[r];
+    }
+    FEATHERBIT_UNROLL for (int r = 0; r < Rows; ++r) x[r] = codes[r];
 }
 
 // Write the bits of one row; the last column also clears the rest of its 64-bit word.
@@ -122,7 +140,7 @@ inline void write_bits(char* to, const Tile& tile, Lanes lanes_of) {
     std::int64_t i = 0;
     for (; i < tile.n; i += kGroup) {
         alignas(64) std::int32_t lanes[kGroup];
-        store_lanes(lanes, lanes_of(i));
+        for (int part = 0; part < kGroup; part += kVector) store_lanes(lanes + part, lanes_of(i + part));
         const auto bits = static_cast<std::uint16_t>(positive<Simd>(lanes, tile.n - i));
         __builtin_memcpy(to + (tile.column + i) / 8, &bits, 2);
     }
@@ -193,7 +211,7 @@ inline void planes_by_threshold(const TileOp& op, const TileOp& to, const Tile& 
     }
 }
 
-// 16 lanes of a value in memory; where the columns end before (not Full), lanes past them are zero and not written.
+// Lanes of a value in memory; where the columns end before (not Full), lanes past them are zero and not written.
 template <bool Full>
 inline Ints other_lanes(const char* from, std::int64_t count) {
     if constexpr (Full) return load_lanes<Ints>(from);
@@ -209,11 +227,11 @@ inline void store_some_lanes(char* to, std::int64_t count, Ints x) {
 }
 
 // Bytes past the last column, up to whole quads, are of no account: their weights are zero.
-template <bool Full>
+template <class Simd, bool Full>
 inline void store_some_bytes(char* to, std::int64_t room, Ints x) {
-    const Bytes bytes = __builtin_convertvector(x, Bytes);
-    if (Full || room >= kGroup) {
-        __builtin_memcpy(to, &bytes, kGroup);
+    const Bytes bytes = Simd::low_bytes(x);
+    if (Full || room >= kVector) {
+        __builtin_memcpy(to, &bytes, kVector);
     } else if (room == 4) {
         __builtin_memcpy(to, &bytes, 4);
     } else {
@@ -226,7 +244,7 @@ inline bool is_map(TileOpKind kind) {
            kind != TileOpKind::store_planes;
 }
 
-// Apply a chain of ops to 16 columns of `Rows` rows in registers: parameters are loaded once for all the rows. The block
+// Apply a chain of ops to a vector of columns of `Rows` rows in registers: parameters are loaded once for all the rows. The block
 // is written back (`keep`) only where an op outside the chain reads it.
 template <class Simd, int Rows, bool Full>
 inline void map_lanes(const TileOp* ops, std::int64_t count, bool keep, const Tile& tile, std::int64_t row,
@@ -234,53 +252,55 @@ inline void map_lanes(const TileOp* ops, std::int64_t count, bool keep, const Ti
     const std::int64_t column = tile.column + i, valid = tile.n - i;
     std::int32_t* at = tile.block.at + row * tile.block.stride + i;
     Ints x[Rows];
-    const auto each = [&](auto f) { FEATHERBIT_UNROLL for (int r = 0; r < Rows; ++r) x[r] = f(x[r], row + r); };
+    const auto each = [&](auto f) { FEATHERBIT_UNROLL for (int r = 0; r < Rows; ++r) x[r] = f(x[r], r); };
     FEATHERBIT_UNROLL for (int r = 0; r < Rows; ++r) x[r] = load_lanes<Ints>(at + r * tile.block.stride);
     for (const TileOp* op = ops; op != ops + count; ++op) {
         const auto reals = [&] { return load_lanes<Reals>(op->reals + column); };
         const auto more_reals = [&] { return load_lanes<Reals>(op->more_reals + column); };
-        const auto place = [&](std::int64_t r) { return tile.memory[op->memory] + op->rows[tile.first + r] + column * 4; };
+        char* const to = tile.memory[op->memory] + column * (op->kind == TileOpKind::store_bytes ? 1 : 4);
+        const std::int64_t* rows = op->rows == nullptr ? nullptr : op->rows + tile.first + row;
+        const auto place = [&](int r) { return to + rows[r]; };
         switch (op->kind) {
             case TileOpKind::affine:
             case TileOpKind::affine_real: {
                 const Reals multiplier = reals(), addend = more_reals();
-                if (op->kind == TileOpKind::affine) each([&](Ints v, std::int64_t) { return reinterpret_cast<Ints>(to_reals(v)); });
+                if (op->kind == TileOpKind::affine) each([&](Ints v, int) { return reinterpret_cast<Ints>(to_reals(v)); });
                 if (op->fused) {
-                    each([&](Ints v, std::int64_t) {
+                    each([&](Ints v, int) {
                         return reinterpret_cast<Ints>(Simd::fused(reinterpret_cast<Reals>(v), multiplier, addend));
                     });
                 } else {
-                    each([&](Ints v, std::int64_t) {
+                    each([&](Ints v, int) {
                         return reinterpret_cast<Ints>(reinterpret_cast<Reals>(v) * multiplier + addend);
                     });
                 }
                 break;
             }
             case TileOpKind::add:
-                each([&](Ints v, std::int64_t r) { return v * op->low + other_lanes<Full>(place(r), valid) * op->high + op->shift; });
+                each([&](Ints v, int r) { return v * op->low + other_lanes<Full>(place(r), valid) * op->high + op->shift; });
                 break;
             case TileOpKind::add_real:
-                each([&](Ints v, std::int64_t r) {
+                each([&](Ints v, int r) {
                     return reinterpret_cast<Ints>(reinterpret_cast<Reals>(v) +
                                                   reinterpret_cast<Reals>(other_lanes<Full>(place(r), valid)));
                 });
                 break;
             case TileOpKind::mul_real:
-                each([&](Ints v, std::int64_t r) {
+                each([&](Ints v, int r) {
                     return reinterpret_cast<Ints>(reinterpret_cast<Reals>(v) *
                                                   reinterpret_cast<Reals>(other_lanes<Full>(place(r), valid)));
                 });
                 break;
             case TileOpKind::prelu: {
                 const Reals slope = reals();
-                each([&](Ints lanes, std::int64_t) {
+                each([&](Ints lanes, int) {
                     const Reals v = reinterpret_cast<Reals>(lanes);
                     return reinterpret_cast<Ints>(v > 0.0F ? v : slope * v);
                 });
                 break;
             }
             case TileOpKind::clamp:
-                each([&](Ints lanes, std::int64_t) {
+                each([&](Ints lanes, int) {
                     const Reals v = reinterpret_cast<Reals>(lanes);
                     const Reals low = v < op->real_low ? Reals{} + op->real_low : v;
                     return reinterpret_cast<Ints>(low > op->real_high ? Reals{} + op->real_high : low);
@@ -288,30 +308,29 @@ inline void map_lanes(const TileOp* ops, std::int64_t count, bool keep, const Ti
                 break;
             case TileOpKind::threshold: {
                 const Ints thresholds = load_lanes<Ints>(op->integers + column), flips = load_lanes<Ints>(op->flips + column);
-                each([&](Ints v, std::int64_t) { return plus_minus_one((v >= thresholds) ^ flips); });
+                each([&](Ints v, int) { return plus_minus_one((v >= thresholds) ^ flips); });
                 break;
             }
-            case TileOpKind::count: each([&](Ints v, std::int64_t) { return count_reached(*op, v, column); }); break;
-            case TileOpKind::line: each([&](Ints v, std::int64_t) { return count_by_line<Simd>(*op, v, column); }); break;
+            case TileOpKind::count: each([&](Ints v, int) { return count_reached(*op, v, column); }); break;
+            case TileOpKind::line: count_by_line<Simd>(*op, column, x); break;
             case TileOpKind::quantize:
-                each([&](Ints lanes, std::int64_t) {
+                each([&](Ints lanes, int) {
                     const Reals v = reinterpret_cast<Reals>(lanes) / op->real_low;
                     return code_of(v, static_cast<float>(op->low), static_cast<float>(op->high)) - op->low;
                 });
                 break;
             case TileOpKind::sign_real:
-                each([&](Ints lanes, std::int64_t) { return plus_minus_one(reinterpret_cast<Reals>(lanes) >= 0.0F); });
+                each([&](Ints lanes, int) { return plus_minus_one(reinterpret_cast<Reals>(lanes) >= 0.0F); });
                 break;
             case TileOpKind::look_up:
-                each([&](Ints lanes, std::int64_t) { return look_up(*op, reinterpret_cast<Reals>(lanes)); });
+                each([&](Ints lanes, int) { return look_up(*op, reinterpret_cast<Reals>(lanes)); });
                 break;
             case TileOpKind::store_lanes:
-                FEATHERBIT_UNROLL for (int r = 0; r < Rows; ++r) store_some_lanes<Full>(place(row + r), valid, x[r]);
+                FEATHERBIT_UNROLL for (int r = 0; r < Rows; ++r) store_some_lanes<Full>(place(r), valid, x[r]);
                 break;
             case TileOpKind::store_bytes:
                 FEATHERBIT_UNROLL for (int r = 0; r < Rows; ++r)
-                    store_some_bytes<Full>(tile.memory[op->memory] + op->rows[tile.first + row + r] + column,
-                                           op->pixel_bytes - column, x[r] + op->shift);
+                    store_some_bytes<Simd, Full>(place(r), op->pixel_bytes - column, x[r] + op->shift);
                 break;
             default: break;  // no map
         }
@@ -321,15 +340,15 @@ inline void map_lanes(const TileOp* ops, std::int64_t count, bool keep, const Ti
 
 template <class Simd>
 void map_tile(const TileOp* ops, std::int64_t count, bool keep, const Tile& tile) {
-    constexpr int kRows = Simd::kLanes == kGroup ? 8 : 4;
-    const std::int64_t full = tile.n / kGroup * kGroup;
+    constexpr int kRows = kVector == kGroup ? 8 : 4;
+    const std::int64_t full = tile.n / kVector * kVector;
     std::int64_t row = 0;
     for (; row + kRows <= tile.m; row += kRows) {
-        for (std::int64_t i = 0; i < full; i += kGroup) map_lanes<Simd, kRows, true>(ops, count, keep, tile, row, i);
+        for (std::int64_t i = 0; i < full; i += kVector) map_lanes<Simd, kRows, true>(ops, count, keep, tile, row, i);
         if (full < tile.n) map_lanes<Simd, kRows, false>(ops, count, keep, tile, row, full);
     }
     for (; row < tile.m; ++row) {
-        for (std::int64_t i = 0; i < full; i += kGroup) map_lanes<Simd, 1, true>(ops, count, keep, tile, row, i);
+        for (std::int64_t i = 0; i < full; i += kVector) map_lanes<Simd, 1, true>(ops, count, keep, tile, row, i);
         if (full < tile.n) map_lanes<Simd, 1, false>(ops, count, keep, tile, row, full);
     }
 }

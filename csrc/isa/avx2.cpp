@@ -100,17 +100,18 @@ struct Avx2 {
             _mm256_stream_si256(reinterpret_cast<__m256i*>(to + i),
                                 _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + i)));
     }
-    static Reals fused(Reals a, Reals b, Reals c) {
-        Reals y;
-        for (int i = 0; i < kGroup; i += 8) {
-            __m256 x[3];
-            __builtin_memcpy(&x[0], reinterpret_cast<const char*>(&a) + i * 4, sizeof(x[0]));
-            __builtin_memcpy(&x[1], reinterpret_cast<const char*>(&b) + i * 4, sizeof(x[1]));
-            __builtin_memcpy(&x[2], reinterpret_cast<const char*>(&c) + i * 4, sizeof(x[2]));
-            const __m256 part = _mm256_fmadd_ps(x[0], x[1], x[2]);
-            __builtin_memcpy(reinterpret_cast<char*>(&y) + i * 4, &part, sizeof(part));
-        }
-        return y;
+    static Reals fused(Reals a, Reals b, Reals c) { return reinterpret_cast<Reals>(_mm256_fmadd_ps(a, b, c)); }
+    static Bytes low_bytes(Ints x) {
+        const __m256i lowest = _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,  //
+                                                0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+        const __m256i halves = _mm256_shuffle_epi8(reinterpret_cast<__m256i>(x), lowest);
+        const __m128i both = _mm_unpacklo_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256(halves, 1));
+        const std::int64_t bytes = _mm_cvtsi128_si64(both);
+        return __builtin_bit_cast(Bytes, bytes);
+    }
+    static bool any_at_least(Ints x, std::int32_t least) {
+        const __m256i below = _mm256_cmpgt_epi32(_mm256_set1_epi32(least), reinterpret_cast<__m256i>(x));
+        return _mm256_movemask_epi8(below) != -1;
     }
     static void finish_stream() { _mm_sfence(); }
 

@@ -33,6 +33,10 @@ struct Avx512Base {
         _mm512_stream_si512(reinterpret_cast<__m512i*>(to), _mm512_loadu_si512(from));
     }
     static Reals fused(Reals a, Reals b, Reals c) { return reinterpret_cast<Reals>(_mm512_fmadd_ps(a, b, c)); }
+    static Bytes low_bytes(Ints x) { return __builtin_convertvector(x, Bytes); }
+    static bool any_at_least(Ints x, std::int32_t least) {
+        return _mm512_cmpge_epi32_mask(reinterpret_cast<__m512i>(x), _mm512_set1_epi32(least)) != 0;
+    }
     static void finish_stream() { _mm_sfence(); }
     static unsigned at_least(const std::int32_t* acc, const std::int32_t* thresholds) {
         return _mm512_cmpge_epi32_mask(_mm512_loadu_si512(acc), _mm512_loadu_si512(thresholds));

@@ -73,18 +73,9 @@ struct Neon {
         return vaddq_s32(sum, vpaddq_s32(first, second));
     }
     static void stream_group(std::int32_t* to, const std::int32_t* from) { __builtin_memcpy(to, from, 64); }
-    static Reals fused(Reals a, Reals b, Reals c) {
-        Reals y;
-        for (int i = 0; i < kGroup; i += 4) {
-            float32x4_t x[3];
-            __builtin_memcpy(&x[0], reinterpret_cast<const char*>(&a) + i * 4, sizeof(x[0]));
-            __builtin_memcpy(&x[1], reinterpret_cast<const char*>(&b) + i * 4, sizeof(x[1]));
-            __builtin_memcpy(&x[2], reinterpret_cast<const char*>(&c) + i * 4, sizeof(x[2]));
-            const float32x4_t part = vfmaq_f32(x[2], x[0], x[1]);
-            __builtin_memcpy(reinterpret_cast<char*>(&y) + i * 4, &part, sizeof(part));
-        }
-        return y;
-    }
+    static Reals fused(Reals a, Reals b, Reals c) { return vfmaq_f32(c, a, b); }
+    static Bytes low_bytes(Ints x) { return __builtin_convertvector(x, Bytes); }
+    static bool any_at_least(Ints x, std::int32_t least) { return vmaxvq_s32(x) >= least; }
     static void finish_stream() {}
 
     static unsigned at_least(const std::int32_t* acc, const std::int32_t* thresholds) {

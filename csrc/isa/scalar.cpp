@@ -58,8 +58,14 @@ struct Scalar {
     static void stream_group(std::int32_t* to, const std::int32_t* from) { __builtin_memcpy(to, from, 64); }
     static Reals fused(Reals a, Reals b, Reals c) {
         Reals y;
-        for (int i = 0; i < kGroup; ++i) y[i] = __builtin_fmaf(a[i], b[i], c[i]);
+        for (int i = 0; i < kVector; ++i) y[i] = __builtin_fmaf(a[i], b[i], c[i]);
         return y;
+    }
+    static Bytes low_bytes(Ints x) { return __builtin_convertvector(x, Bytes); }
+    static bool any_at_least(Ints x, std::int32_t least) {
+        bool any = false;
+        for (int i = 0; i < kVector; ++i) any |= x[i] >= least;
+        return any;
     }
     static void finish_stream() {}
 

@@ -10,6 +10,12 @@ namespace {
 constexpr std::int64_t kBlockLanes = 40960;
 constexpr std::int64_t kRowsPerThread = 16;  // fewer, and columns are split instead
 
+// Of a column in the memory that an op reads or writes.
+std::int64_t bits_of(TileOpKind kind) {
+    if (kind == TileOpKind::store_bits || kind == TileOpKind::store_planes) return 1;
+    return kind == TileOpKind::store_bytes ? 8 : 32;
+}
+
 }  // namespace
 
 std::int64_t Step::block_rows() const {
@@ -127,11 +133,12 @@ void Step::count(const std::int32_t* thresholds, std::int64_t levels, const std:
 }
 
 void Step::count_by_line(const std::int32_t* thresholds, std::int64_t levels, const std::uint64_t* flips,
-                         const float* multiplier, const float* addend) {
+                         const float* multiplier, const float* addend, float slack) {
     count(thresholds, levels, flips);
     ops_.back().kind = TileOpKind::line;
     ops_.back().reals = keep(multiplier);
     ops_.back().more_reals = keep(addend);
+    ops_.back().real_low = slack;
 }
 
 void Step::quantize(float step, std::int32_t low, std::int32_t high) {
@@ -194,6 +201,28 @@ void Step::write_borders(char* const* memory, const std::vector<std::int64_t>& r
         }
 }
 
+// Ask for the lines that the ops of these rows will read and write. What follows computes for long before it needs them;
+// between two runs of a network its weights have pushed them out of the nearer caches.
+void Step::prefetch(char* const* memory, const Part& part) const {
+    constexpr std::int64_t kLine = 64;
+    std::int64_t first = part.first, m = part.m;
+    for (const TileOp& op : ops_) {
+        if (op.kind == TileOpKind::max_rows) {
+            const std::int64_t strip = op.high * op.width;
+            first = first / strip * op.across;
+            m = m / strip * op.across;
+        }
+        if (op.rows == nullptr) continue;
+        const std::int64_t begin = bits_of(op.kind) * part.column / 8, bytes = bits_of(op.kind) * part.n / 8;
+        const std::int64_t planes = op.kind == TileOpKind::store_planes ? op.count : 1;
+        for (std::int64_t plane = 0; plane < planes; ++plane) {
+            const char* from = memory[op.memory] + plane * op.plane_bytes + begin;
+            for (std::int64_t row = first; row < first + m; ++row)
+                for (std::int64_t at = 0; at < bytes; at += kLine) __builtin_prefetch(from + op.rows[row] + at, 1, 2);
+        }
+    }
+}
+
 void Step::run_rows(char* const* memory, const Part& part, Scratch& scratch) const {
     if (taken_over_) return producer_->store(memory, part);
     const Block block{scratch.lanes.get(), block_stride()};
@@ -202,6 +231,7 @@ void Step::run_rows(char* const* memory, const Part& part, Scratch& scratch) con
     const std::int64_t size = ceil_div(ceil_div(part.m, blocks), unit()) * unit();
     for (std::int64_t row = 0; row < part.m; row += size) {
         const Part rows{part.first + row, std::min(size, part.m - row), part.column, part.n};
+        prefetch(memory, rows);
         producer_->fill(memory, rows, block);
         for (std::int64_t i = 0; part.n % kGroup != 0 && i < rows.m; ++i)  // lanes past the columns hold a number
             for (std::int64_t past = part.n; past % kGroup != 0; ++past) block.at[i * block.stride + past] = 0;

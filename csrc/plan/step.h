@@ -47,7 +47,7 @@ class Step {
     void count(const std::int32_t* thresholds, std::int64_t levels, const std::uint64_t* flips);  // [n][levels]
     // The same by a line, see TileOpKind::line.
     void count_by_line(const std::int32_t* thresholds, std::int64_t levels, const std::uint64_t* flips,
-                       const float* multiplier, const float* addend);
+                       const float* multiplier, const float* addend, float slack);
     void quantize(float step, std::int32_t low, std::int32_t high);
     void sign_real();
     void look_up(const float* table, std::int64_t entries, float step);
@@ -88,6 +88,7 @@ class Step {
     TileOp& append(TileOpKind kind);
     TileOp& append(TileOpKind kind, int memory, std::vector<std::int64_t> rows);
     void repeat_rows(std::int64_t tile_images, const std::vector<std::int64_t>& row_bytes);
+    void prefetch(char* const* memory, const Part& part) const;
     void run_rows(char* const* memory, const Part& part, Scratch& scratch) const;
     void write_borders(char* const* memory, const std::vector<std::int64_t>& row_bytes, std::int64_t images) const;
 

@@ -289,6 +289,7 @@ void Case::add_line(std::int64_t levels, double slope, Random& random) {
         const double at = std::ceil(slope * static_cast<double>(j) + starts[static_cast<std::size_t>(i)]);
         return static_cast<std::int64_t>(at) + pick(random, -off, off);
     });
+    op.real_low = 1.0F / 512.0F;
     parameters.flip(op, random);
     const auto sign = [&](auto i) { return op.flips[i] != 0 ? -1.0 : 1.0; };
     op.reals = parameters.keep_reals([&](auto i) { return static_cast<float>(sign(i) / slope); });

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from featherbit.runtime._lines import find_lines
 
-SLACK = 1 / 512  # kLineSlack in csrc/kernels.h
 INT32_ENDS = (-(2**31), 2**31 - 1)
 
 
@@ -24,11 +23,11 @@ def assert_lines_count(thresholds: NDArray[np.int32], flips: NDArray[np.bool_], 
     lines = find_lines(thresholds, flips, bound)
     if lines is None:
         return False
-    multiplier, addend = (part[:, None] for part in lines)
+    multiplier, addend = lines.multiplier[:, None], lines.addend[:, None]
     sums = np.arange(-bound, bound + 1)
     line = np.clip(sums.astype(np.float32) * multiplier + addend, 0, thresholds.shape[1])
     assert line.dtype == np.float32
-    settled = np.abs(line - np.rint(line)) <= np.float32(0.5 - SLACK)
+    settled = np.abs(line - np.rint(line)) < np.float32(0.5 - lines.slack)
     assert np.array_equal(np.rint(line)[settled], counted(thresholds, flips, sums)[settled])
     return True
 

@@ -10,18 +10,31 @@ thresholds are counted.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-Lines = tuple[NDArray[np.float32], NDArray[np.float32]]
-_SLACK = 1 / 512  # as kLineSlack in csrc/kernels.h
+_SLACKS = tuple(2.0**-power for power in range(16, 8, -1))  # 2^-16 is a unit in the last place of a code of 8 bits
 _CHANNELS = 4  # looked at together: pairs of 255 thresholds take 0.5 MB each
 
 
-def find_lines(thresholds: NDArray[np.int32], flips: NDArray[np.bool_], bound: int) -> Lines | None:
-    """Return multiplier and addend of each channel.
+class Lines(NamedTuple):
+    """Lines that count thresholds, a channel each.
 
-    Where some channel has no line, there is none.
+    Args:
+        multiplier: float32 `[N]`.
+        addend: float32 `[N]`.
+        slack: a result this close to a tie, or closer, is left to the thresholds; a power of two.
+    """
+
+    multiplier: NDArray[np.float32]
+    addend: NDArray[np.float32]
+    slack: float
+
+
+def find_lines(thresholds: NDArray[np.int32], flips: NDArray[np.bool_], bound: int) -> Lines | None:
+    """Return the line of each channel, or None where some channel has none.
 
     Args:
         thresholds: int32 `[N, T]`, each row ascending.
@@ -29,10 +42,10 @@ def find_lines(thresholds: NDArray[np.int32], flips: NDArray[np.bool_], bound: i
         bound: no sum is larger in magnitude.
 
     Returns:
-        float32 `[N]` twice, with `clip(rint(float32(x) * multiplier + addend), 0, T)` the code of each sum `x`
-        that is not within the kernel's slack of a tie.
+        Lines with `clip(rint(float32(x) * multiplier + addend), 0, T)` the code of each sum `x` that is farther than
+        the slack from a tie, and the least slack.
 
-    >>> multiplier, addend = find_lines(np.array([[-4, 0, 4]], dtype=np.int32), np.array([False]), 100)
+    >>> multiplier, addend, slack = find_lines(np.array([[-4, 0, 4]], dtype=np.int32), np.array([False]), 100)
     >>> np.rint(np.array([-5, -4, -1, 0, 3, 4]) * multiplier + addend).tolist()
     [0.0, 1.0, 1.0, 2.0, 2.0, 3.0]
     """
@@ -46,8 +59,10 @@ def find_lines(thresholds: NDArray[np.int32], flips: NDArray[np.bool_], bound: i
     multiplier, addend = 1.0 / slope, 0.5 - start / slope
     levels = thresholds.shape[1]
     sign, shift = np.where(flips, -1.0, 1.0), np.where(flips, levels, 0.0)
-    lines = (sign * multiplier).astype(np.float32), (shift + sign * addend).astype(np.float32)
-    return lines if _holds(lines, flips, thresholds, bound) else None
+    steep, begin = (sign * multiplier).astype(np.float32), (shift + sign * addend).astype(np.float32)
+    miss = _largest_miss(steep, begin, flips, thresholds, bound)
+    slack = next((slack for slack in _SLACKS if miss < slack / 2), None)
+    return None if slack is None else Lines(steep, begin, slack)
 
 
 def _fit(thresholds: NDArray[np.int32], bound: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -74,22 +89,28 @@ def _fit(thresholds: NDArray[np.int32], bound: int) -> tuple[NDArray[np.float64]
     return slope, (start_most + start_least) / 2
 
 
-def _holds(lines: Lines, flips: NDArray[np.bool_], thresholds: NDArray[np.int32], bound: int) -> bool:
-    """Check that the line passes each tie within the slack, on either side of its threshold."""
+def _largest_miss(
+    multiplier: NDArray[np.float32],
+    addend: NDArray[np.float32],
+    flips: NDArray[np.bool_],
+    thresholds: NDArray[np.int32],
+    bound: int,
+) -> float:
+    """Return how far a line is on the wrong side of a tie at most, beside the thresholds; negative where nowhere."""
 
     def reached(sums: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return how many thresholds each sum `[N, S]` reaches, not yet rounded, as the kernel computes it."""
-        y = (sums.astype(np.float32) * lines[0][:, None] + lines[1][:, None]).astype(np.float64)
+        y = (sums.astype(np.float32) * multiplier[:, None] + addend[:, None]).astype(np.float64)
         return np.where(flips[:, None], thresholds.shape[1] - y, y)
 
     ties = np.arange(thresholds.shape[1]) + 0.5
     wide = thresholds.astype(np.int64)
+    misses = []
     for sums, side in ((wide, 1.0), (wide - 1, -1.0)):
-        possible = np.abs(sums) <= bound
-        if not (((reached(sums.clip(-bound, bound)) - ties) * side > -_SLACK / 2) | ~possible).all():
-            return False
+        miss = (ties - reached(sums.clip(-bound, bound))) * side
+        misses.append(np.where(np.abs(sums) <= bound, miss, -np.inf).max(initial=-np.inf))
     ends = reached(np.array([[-bound, bound]]))  # [N, 2]
     always, never = (wide <= -bound).sum(axis=1), (wide <= bound).sum(axis=1)
-    least_holds = (always == 0) | (ends[:, 0] > always - 0.5 - _SLACK / 2)  # below and above, the clip has its say
-    most_holds = (never == len(ties)) | (ends[:, 1] < never + 0.5 + _SLACK / 2)
-    return bool((least_holds & most_holds).all())
+    misses.append(np.where(always == 0, -np.inf, always - 0.5 - ends[:, 0]).max(initial=-np.inf))
+    misses.append(np.where(never == len(ties), -np.inf, ends[:, 1] - never - 0.5).max(initial=-np.inf))  # else the clip
+    return float(max(misses))
