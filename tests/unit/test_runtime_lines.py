@@ -91,3 +91,16 @@ def test_a_channel_may_reach_a_part_of_its_codes() -> None:
     for start in (-400.0, -55.0, 0.0, 35.0, 400.0):
         thresholds = along_a_line(10.0, start, 15)[None]
         assert assert_lines_count(thresholds, np.array([False]), 60)
+
+
+def test_the_slack_is_as_small_as_the_thresholds_allow() -> None:
+    exact = along_a_line(2000.3, -250000.0, 255)[None]
+    lines = find_lines(exact, np.array([False]), 600000)
+    assert lines is not None
+    assert lines.slack <= 2.0**-14
+    moved = exact.copy()
+    moved[0, 100] += 2  # a thousandth of a step off the line, less once the line is fitted to it
+    loose = find_lines(moved, np.array([False]), 600000)
+    assert loose is not None
+    assert lines.slack < loose.slack <= 2.0**-9
+    assert_lines_count(moved, np.array([False]), 600000)

@@ -66,7 +66,11 @@ def find_lines(thresholds: NDArray[np.int32], flips: NDArray[np.bool_], bound: i
 
 
 def _fit(thresholds: NDArray[np.int32], bound: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return slope and start with `t - 1 < slope * j + start <= t`, the middle of what the thresholds allow."""
+    """Return slope and start with `t - 1 < slope * j + start <= t`, or as nearly as can be.
+
+    The middle of what the thresholds allow; where some are off the line by a unit, and allow nothing, the slope of least
+    squares.
+    """
     upper = np.minimum(thresholds.astype(np.float64), bound + 1)  # [N, T]
     lower = np.maximum(thresholds.astype(np.float64) - 1, -bound - 1)
     upper[thresholds <= -bound] = -bound  # reached by every sum: anywhere below
@@ -81,12 +85,23 @@ def _fit(thresholds: NDArray[np.int32], bound: int) -> tuple[NDArray[np.float64]
         least = np.where(later, (lower[:, None, :] - upper[:, :, None]) / gap, -np.inf)
     high, low = most.min(axis=(1, 2), initial=np.inf), least.max(axis=(1, 2), initial=-np.inf)
     high = np.where(np.isfinite(high), high, np.maximum(low, 0) + 2 * bound + 2)
-    slope = np.maximum((np.maximum(low, 0) + high) / 2, 2.0**-20)
+    slope = np.where(low > high, _least_squares(lower, upper), (np.maximum(low, 0) + high) / 2)
+    slope = np.maximum(slope, 2.0**-20)
     start_most = (upper - slope[:, None] * index).min(axis=1)
     start_least = (lower - slope[:, None] * index).max(axis=1)
     start_most = np.where(np.isfinite(start_most), start_most, start_least + 1)
     start_least = np.where(np.isfinite(start_least), start_least, start_most - 1)
     return slope, (start_most + start_least) / 2
+
+
+def _least_squares(lower: NDArray[np.float64], upper: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the slope of the line through the middles of finite bounds `[N, T]`."""
+    used = np.isfinite(lower) & np.isfinite(upper)
+    count = np.maximum(used.sum(axis=1, keepdims=True), 1)
+    index = np.where(used, np.arange(lower.shape[1]), 0.0)
+    index = np.where(used, index - index.sum(axis=1, keepdims=True) / count, 0.0)
+    middle = np.where(used, (np.where(used, lower, 0.0) + np.where(used, upper, 0.0)) / 2, 0.0)
+    return np.asarray((index * middle).sum(axis=1) / np.maximum((index**2).sum(axis=1), 2.0**-20))
 
 
 def _largest_miss(
