@@ -7,6 +7,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -271,28 +272,58 @@ bool holds(const auto& array, std::int64_t row_bytes, std::int64_t m, std::int64
     return times <= static_cast<std::int64_t>(array.nbytes()) / row_bytes / m;
 }
 
-// Where the caller's memories begin. `arrays` keeps them alive; what the plan writes must be writable.
-std::vector<char*> externals(const Plan& plan, const std::vector<nb::object>& arrays, std::int64_t m, std::int64_t times,
-                             const std::vector<bool>& advances) {
-    require(arrays.size() == plan.externals(), "one array for each external memory is needed");
-    std::vector<char*> at;
-    for (std::size_t i = 0; i < arrays.size(); ++i) {
-        AnyIn array;
-        AnyOut writable;
-        require(nb::try_cast(arrays[i], array, false), "an external memory is a C-contiguous array on the CPU");
-        require(!plan.writes(i) || nb::try_cast(arrays[i], writable, false), "the plan writes a read-only array");
-        require(holds(array, plan.row_bytes()[i], m, !advances.empty() && advances[i] ? times : 1),
-                "an external memory is too small");
-        at.push_back(static_cast<char*>(const_cast<void*>(array.data())));
-    }
-    return at;
+// Bytes that begin on a cache line, freed with their array.
+nb::ndarray<nb::numpy, std::uint8_t, nb::ndim<1>> aligned_bytes(std::size_t bytes) {
+    AlignedArray<std::uint8_t> memory = make_aligned<std::uint8_t>(bytes);
+    const nb::capsule owner(memory.get(), [](void* at) noexcept { AlignedArray<std::uint8_t>(static_cast<std::uint8_t*>(at)); });
+    return {memory.release(), {bytes}, owner};
 }
 
 using Taps = std::vector<std::tuple<std::size_t, int, AnyOut>>;
 
-void run_on(const Plan& plan, const std::vector<nb::object>& arrays, std::int64_t m, int threads, const Taps& taps) {
-    require(threads >= 1 && m >= 0, "a run needs at least one thread, and no count is negative");
-    const std::vector<char*> memory = externals(plan, arrays, m, 1, {});
+// Where a network's memories are, and what makes them: the caller's arrays, then what crosses from phase to phase.
+class Memories {
+   public:
+    // `arrays`: input, output, and for each state what a step takes over and what it leaves. Only states have one image of
+    // each sequence; all else has one for each step.
+    Memories(const std::vector<const Plan*>& plans, const std::vector<nb::object>& arrays, std::size_t states,
+             std::int64_t steps, std::int64_t m) {
+        const Plan& any = plans[1] != nullptr ? *plans[1] : *plans[0];  // the plan of the steps knows the states' sizes
+        const std::vector<std::int64_t>& row_bytes = any.row_bytes();
+        require(arrays.size() == 2 + 2 * states && any.externals() >= arrays.size(),
+                "a network's arrays are its input, its output and its states");
+        for (std::size_t i = 0; i < arrays.size(); ++i) {
+            const auto writes = [&](const Plan* plan) { return plan != nullptr && plan->writes(i); };
+            AnyIn array;
+            AnyOut writable;
+            require(nb::try_cast(arrays[i], array, false), "an external memory is a C-contiguous array on the CPU");
+            require(std::none_of(plans.begin(), plans.end(), writes) || nb::try_cast(arrays[i], writable, false),
+                    "the plan writes a read-only array");
+            require(holds(array, row_bytes[i], m, i < 2 ? steps : 1), "an external memory is too small");
+            at_.push_back(static_cast<char*>(const_cast<void*>(array.data())));
+            advances_.push_back(i < 2);
+        }
+        for (std::size_t i = 2; i < arrays.size(); i += 2) {
+            require(row_bytes[i] == row_bytes[i + 1], "a state is as large before a step as after it");
+            swaps_.emplace_back(static_cast<int>(i), static_cast<int>(i + 1));
+        }
+        for (std::size_t i = arrays.size(); i < any.externals(); ++i) {
+            crossing_.push_back(make_aligned<char>(static_cast<std::size_t>(row_bytes[i] * steps * m)));
+            at_.push_back(crossing_.back().get());
+            advances_.push_back(true);
+        }
+    }
+    const std::vector<char*>& at() const { return at_; }
+    Plan::Sequence sequence(std::int64_t steps) const { return {steps, advances_, swaps_}; }
+
+   private:
+    std::vector<char*> at_;
+    std::vector<bool> advances_;
+    std::vector<std::pair<int, int>> swaps_;
+    std::vector<AlignedArray<char>> crossing_;
+};
+
+std::vector<Plan::Tap> native_taps(const Plan& plan, const Taps& taps, std::int64_t m) {
     std::vector<Plan::Tap> native;
     for (const auto& [step, from, to] : taps) {
         require(step < plan.steps() && from >= 0 && from < static_cast<int>(plan.row_bytes().size()) &&
@@ -300,28 +331,32 @@ void run_on(const Plan& plan, const std::vector<nb::object>& arrays, std::int64_
                 "a tap has a wrong step, memory or size");
         native.push_back({step, from, static_cast<char*>(to.data())});
     }
-    const nb::gil_scoped_release unlocked;
-    plan.run(memory, m, threads, native);
+    return native;
 }
 
-void run_steps(const Plan& plan, const std::vector<nb::object>& arrays, const std::vector<bool>& advances,
-               const std::vector<std::pair<int, int>>& pairs, std::int64_t steps, std::int64_t m, int threads) {
+// Run the plans of a network before, in and after its steps, those that it has. `taps`: none, or of each plan, for one step.
+void run(const std::vector<const Plan*>& plans, const std::vector<nb::object>& arrays, std::size_t states, std::int64_t steps,
+         std::int64_t m, int threads, const std::vector<Taps>& taps) {
     require(threads >= 1 && m >= 0 && steps >= 0, "a run needs at least one thread, and no count is negative");
-    require(advances.size() == plan.externals(), "each external memory advances or does not");
-    std::vector<bool> free = advances;  // of a pair neither advances nor is in another pair
-    free.flip();
-    const auto take = [&](int memory) {
-        const bool taken = memory >= 0 && memory < static_cast<int>(free.size()) && free[static_cast<std::size_t>(memory)];
-        if (taken) free[static_cast<std::size_t>(memory)] = false;
-        return taken;
-    };
-    for (const auto& [old, next] : pairs)
-        require(take(old) && take(next) && plan.row_bytes()[static_cast<std::size_t>(old)] ==
-                                               plan.row_bytes()[static_cast<std::size_t>(next)],
-                "a pair is two external memories of one size that do not advance, in no other pair");
-    const std::vector<char*> memory = externals(plan, arrays, m, steps, advances);
+    require(plans.size() == 3 && (plans[0] != nullptr || plans[1] != nullptr), "a network has plans for three phases");
+    for (const Plan* plan : plans)
+        for (const Plan* other : plans)
+            require(plan == nullptr || other == nullptr || plan->externals() == other->externals(),
+                    "the plans of a network share their memories");
+    require(taps.empty() || (taps.size() == plans.size() && steps == 1), "taps are for each plan, of one step");
+    const Memories memories(plans, arrays, states, steps, m);
+    std::vector<std::vector<Plan::Tap>> native(plans.size());
+    for (std::size_t i = 0; i < taps.size(); ++i)
+        if (plans[i] != nullptr) native[i] = native_taps(*plans[i], taps[i], m);
     const nb::gil_scoped_release unlocked;
-    plan.run_sequence(memory, m, threads, {steps, advances, pairs});
+    for (std::size_t i = 0; i < plans.size(); ++i) {
+        if (plans[i] == nullptr) continue;
+        if (i == 1 && taps.empty()) {
+            plans[i]->run_sequence(memories.at(), m, threads, memories.sequence(steps));
+        } else {
+            plans[i]->run(memories.at(), steps * m, threads, native[i]);
+        }
+    }
 }
 
 }  // namespace
@@ -397,8 +432,8 @@ NB_MODULE(_native, module) {
              },
              nb::arg("steps"), nb::arg("row_bytes"), nb::arg("externals") = 2)
         .def_prop_ro("panel_bytes", &Plan::panel_bytes)
-        .def_prop_ro("arena_bytes", &Plan::arena_bytes)
-        .def("run_on", &run_on, nb::arg("arrays"), nb::arg("m"), nb::arg("threads"), nb::arg("taps"))
-        .def("run_steps", &run_steps, nb::arg("arrays"), nb::arg("advances"), nb::arg("pairs"), nb::arg("steps"),
-             nb::arg("m"), nb::arg("threads"));
+        .def_prop_ro("arena_bytes", &Plan::arena_bytes);
+    module.def("aligned_bytes", &aligned_bytes, nb::arg("bytes"));
+    module.def("run", &run, nb::arg("plans"), nb::arg("arrays"), nb::arg("states"), nb::arg("steps"), nb::arg("m"),
+               nb::arg("threads"), nb::arg("taps"));
 }

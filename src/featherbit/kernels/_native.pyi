@@ -67,17 +67,17 @@ class Plan:
     panel_bytes: int
     arena_bytes: int
     def __init__(self, steps: Sequence[Step], row_bytes: Sequence[int], externals: int = 2) -> None: ...
-    def run_on(self, arrays: Sequence[Any], m: int, threads: int, taps: Sequence[tuple[int, int, Any]]) -> None: ...
-    def run_steps(
-        self,
-        arrays: Sequence[Any],
-        advances: Sequence[bool],
-        pairs: Sequence[tuple[int, int]],
-        steps: int,
-        m: int,
-        threads: int,
-    ) -> None: ...
 
+def aligned_bytes(bytes: int) -> Any: ...
+def run(
+    plans: Sequence[Plan | None],
+    arrays: Sequence[Any],
+    states: int,
+    steps: int,
+    m: int,
+    threads: int,
+    taps: Sequence[Sequence[tuple[int, int, Any]]],
+) -> None: ...
 def compiled_isas() -> list[str]: ...
 def isa_supported(isa: str) -> bool: ...
 def gemm_u1u1(isa: str, a: Any, panel: Panel, out: Any, threads: int) -> None: ...

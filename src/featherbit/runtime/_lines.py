@@ -59,17 +59,17 @@ def find_lines(thresholds: NDArray[np.int32], flips: NDArray[np.bool_], bound: i
     multiplier, addend = 1.0 / slope, 0.5 - start / slope
     levels = thresholds.shape[1]
     sign, shift = np.where(flips, -1.0, 1.0), np.where(flips, levels, 0.0)
-    steep, begin = (sign * multiplier).astype(np.float32), (shift + sign * addend).astype(np.float32)
-    miss = _largest_miss(steep, begin, flips, thresholds, bound)
+    steep, high = (sign * multiplier).astype(np.float32), (shift + sign * addend).astype(np.float32)
+    miss = _largest_miss(steep, high, flips, thresholds, bound)
     slack = next((slack for slack in _SLACKS if miss < slack / 2), None)
-    return None if slack is None else Lines(steep, begin, slack)
+    return None if slack is None else Lines(steep, high, slack)
 
 
 def _fit(thresholds: NDArray[np.int32], bound: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return slope and start with `t - 1 < slope * j + start <= t`, or as nearly as can be.
 
-    The middle of what the thresholds allow; where some are off the line by a unit, and allow nothing, the slope of least
-    squares.
+    The middle of what the thresholds allow; where some are off the line by a unit, and allow nothing, the slope of
+    least squares.
     """
     upper = np.minimum(thresholds.astype(np.float64), bound + 1)  # [N, T]
     lower = np.maximum(thresholds.astype(np.float64) - 1, -bound - 1)

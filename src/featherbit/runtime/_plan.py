@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from itertools import pairwise
 
 from ..errors import GraphError
@@ -53,7 +52,7 @@ class NativePlan:
     """A native plan for each phase and what is needed to call them.
 
     Args:
-        plans: the native objects, of the phases that have steps.
+        plans: the native object of each phase, `None` of one without steps.
         steps: their steps, in order.
         storage: where each value in a form lies while it is needed.
         aliases: each value that is another one seen differently (after `Flatten`), with the value it stands for.
@@ -61,10 +60,10 @@ class NativePlan:
         output: storage of the graph's output.
         row_bytes: what each memory takes for an image.
         states: how many states there are; memory `2 + 2i` holds what a step takes over, the next one what it leaves.
-        externals: memories of the caller: input, output, states, and what crosses from one phase to the next.
+        externals: memories outside of the plans: input, output, states, and what crosses from one phase to the next.
     """
 
-    plans: Mapping[Phase, _native.Plan]
+    plans: tuple[_native.Plan | None, ...]
     steps: tuple[Step, ...]
     storage: Mapping[Place, Storage]
     aliases: Mapping[str, str]
@@ -74,25 +73,15 @@ class NativePlan:
     states: int
     externals: int
 
-    @cached_property
-    def state_memories(self) -> list[tuple[int, int]]:
-        """Memories of each state: before a step and after it."""
-        return [(FIRST_STATE + 2 * i, FIRST_STATE + 2 * i + 1) for i in range(self.states)]
-
-    @cached_property
-    def advances(self) -> list[bool]:
-        """Which of the caller's memories have images for every step of a sequence."""
-        return [not FIRST_STATE <= memory < FIRST_STATE + 2 * self.states for memory in range(self.externals)]
-
     @property
     def panel_bytes(self) -> int:
         """Bytes of repacked weights."""
-        return sum(plan.panel_bytes for plan in self.plans.values())
+        return sum(plan.panel_bytes for plan in self.plans if plan is not None)
 
     @property
     def arena_bytes(self) -> int:
         """Bytes of the memory that one thread takes for one image."""
-        return sum(plan.arena_bytes for plan in self.plans.values())
+        return sum(plan.arena_bytes for plan in self.plans if plan is not None)
 
 
 def make_plan(graph: Graph, isa: str, *, kernels: Mapping[str, str] | None = None, fuse: bool = True) -> NativePlan:
@@ -116,14 +105,14 @@ def make_plan(graph: Graph, isa: str, *, kernels: Mapping[str, str] | None = Non
     storage, row_bytes, externals = _assign(draft)
     states = range(FIRST_STATE, FIRST_STATE + 2 * len(graph.states))
     stateless = [0 if memory in states else size for memory, size in enumerate(row_bytes)]  # states have fewer images
-    plans = {}
+    plans: list[_native.Plan | None] = []
     for phase in Phase:
         steps = [step for step in draft.steps if step.phase == phase]
         native = [emit(graph, isa, step.ops, step.reads, step.writes, storage, products) for step in steps]
-        if native:
-            plans[phase] = _native.Plan(native, row_bytes if phase == Phase.STEP else stateless, externals)
+        sizes = row_bytes if phase == Phase.STEP else stateless
+        plans.append(_native.Plan(native, sizes, externals) if native else None)
     return NativePlan(
-        plans,
+        tuple(plans),
         tuple(draft.steps),
         storage,
         draft.aliases,

@@ -158,4 +158,4 @@ def _convolution(isa: str, kernel: str) -> Callable[[], None]:
     image_bytes = [stored * stored * pixel_bytes, len(rows) * columns * 4]
     plan = _native.Plan([step], image_bytes)
     source, target = (np.zeros((images, size), dtype=np.uint8) for size in image_bytes)
-    return lambda: plan.run_on([source, target], images, 1, [])
+    return lambda: _native.run([plan, None, None], [source, target], 0, 1, images, 1, [])

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from itertools import accumulate, pairwise
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,10 +13,10 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..ir import Graph, load
-from ..kernels import MAX_THREADS, aligned_empty, resolve_isa
+from ..kernels import MAX_THREADS, _native, aligned_empty, resolve_isa
 from ._explain import LayerRow, explain
 from ._phases import Phase
-from ._plan import OUTPUT, NativePlan, Place, make_plan
+from ._plan import FIRST_STATE, OUTPUT, NativePlan, Place, make_plan
 
 State = Mapping[str, NDArray[np.float32]]
 """What one step of a network with a memory hands to the next: each part by name, float32 `[B, *shape]`."""
@@ -213,7 +211,7 @@ class Session:
         """Run a plan and return every value that it writes."""
         types = self.graph.types
         raw: dict[Place, NDArray[np.uint8]] = {}
-        taps: dict[Phase, list[tuple[int, int, NDArray[np.uint8]]]] = {phase: [] for phase in Phase}
+        taps: list[list[tuple[int, int, NDArray[np.uint8]]]] = [[] for _ in Phase]
         for phase in Phase:
             for index, step in enumerate(step for step in plan.steps if step.phase == phase):
                 for place in (place for place in step.writes if place[0] in types):  # not a copy
@@ -240,10 +238,6 @@ class Session:
         memories: list[NDArray[Any]] = [x, aligned_empty((len(x), plan.row_bytes[OUTPUT]), np.uint8)]
         for part in before.values():
             memories += [np.array(part), np.empty_like(part)]  # a copy: the steps write there
-        ends = list(accumulate(len(x) * size for size in plan.row_bytes[len(memories) : plan.externals]))  # whole lines
-        if ends:
-            crossing = aligned_empty((ends[-1],), np.uint8)
-            memories += [crossing[start:end] for start, end in pairwise([0, *ends])]
         return memories
 
     def _run(
@@ -253,20 +247,15 @@ class Session:
         steps: int,
         batch: int,
         threads: int | None,
-        taps: Mapping[Phase, list[tuple[int, int, NDArray[np.uint8]]]] = MappingProxyType({}),
+        taps: Sequence[list[tuple[int, int, NDArray[np.uint8]]]] = (),
     ) -> None:
         """Run each phase: all steps at once, or one after the other."""
         threads = self.threads if threads is None else _check_threads(threads)
-        for phase, native in plan.plans.items():
-            if phase == Phase.STEP and not taps:
-                native.run_steps(memories, plan.advances, plan.state_memories, steps, batch, threads)
-            else:
-                native.run_on(memories, steps * batch, threads, taps.get(phase, []))
+        _native.run(plan.plans, memories, plan.states, steps, batch, threads, taps)
 
     def _state(self, memories: list[NDArray[Any]], steps: int) -> dict[str, NDArray[np.float32]]:
         """Return the state after so many steps: before and after change places with each."""
-        last = [pair[steps % 2] for pair in self._native.state_memories]
-        return {name: memories[memory] for memory, name in zip(last, self.state_shapes, strict=True)}
+        return dict(zip(self.state_shapes, memories[FIRST_STATE + steps % 2 :: 2], strict=True))
 
     def _check(self, x: NDArray[Any], *, sequence: bool = False) -> NDArray[Any]:
         tokens = self._input.element == "token"
@@ -281,9 +270,9 @@ class Session:
         if x.dtype.kind == "f" and np.isnan(x).any():
             raise InputError("the input holds NaN, which has no sign and no code; remove it first")
         if self._tokens is not None and x.size:
-            unsigned = x.view(f"u{x.dtype.itemsize}")  # below zero is far above
-            if unsigned.max() >= self._tokens:
-                raise InputError(f"tokens are 0 to {self._tokens - 1}, got {x.min()} to {x.max()}")
+            least, most = (x.item(), x.item()) if x.size == 1 else (x.min(), x.max())  # a token a call is worth it
+            if least < 0 or most >= self._tokens:
+                raise InputError(f"tokens are 0 to {self._tokens - 1}, got {least} to {most}")
         return np.ascontiguousarray(x, dtype=self._dtype)
 
     def _check_state(self, state: State | None, batch: int) -> State:
