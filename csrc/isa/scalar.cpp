@@ -26,21 +26,24 @@ struct Scalar {
     static I32 add_counts(I32 sum, Counter counter) { return sum + counter; }
     static void store_dot(std::int32_t* to, std::int32_t k, I32 differing) { *to = k - 2 * differing; }
     static I32 load_i32(const std::int32_t* at) { return *at; }
-    static I32 add_scaled(I32 sum, I32 count, std::int32_t coefficient) {  // modulo 2^32, as vectors add
-        return static_cast<I32>(static_cast<std::uint32_t>(sum) +
-                                static_cast<std::uint32_t>(coefficient) * static_cast<std::uint32_t>(count));
+    static I32 add(I32 a, I32 b) {  // modulo 2^32, as vectors add
+        return static_cast<I32>(static_cast<std::uint32_t>(a) + static_cast<std::uint32_t>(b));
     }
-    static I32 add_sixteenth(I32 sum, I32 times_16) { return sum + (times_16 >> 4); }
+    static I32 add_scaled(I32 sum, I32 count, std::int32_t coefficient) {
+        return add(sum, static_cast<I32>(static_cast<std::uint32_t>(coefficient) * static_cast<std::uint32_t>(count)));
+    }
+    static I32 add_sixteenth(I32 sum, I32 times_16) { return add(sum, times_16 >> 4); }
     static void store(std::int32_t* to, I32 value) { *to = value; }
 
     // Bits 4 * part .. 4 * part + 3 of the word: four weights of one column.
     static Bits expand(std::uint64_t word, int part) { return static_cast<std::uint32_t>(word >> (4 * part)) & 15u; }
     static I32 dot_bytes(I32 sum, Bits bytes, Bits weights) {
+        std::int32_t dot = 0;
         for (int i = 0; i < 4; ++i) {
             const std::int32_t byte = static_cast<std::int32_t>(bytes >> (8 * i) & 255u);
-            sum += (weights >> i & 1u) != 0 ? byte : -byte;
+            dot += (weights >> i & 1u) != 0 ? byte : -byte;
         }
-        return sum;
+        return add(sum, dot);
     }
     // Four int8 weights of one column.
     template <bool Wide>
@@ -51,9 +54,10 @@ struct Scalar {
     }
     template <bool Wide>
     static I32 dot_s8(I32 sum, Bits bytes, Bits weights) {
+        std::int32_t dot = 0;
         for (int i = 0; i < 4; ++i)
-            sum += static_cast<std::int32_t>(bytes >> (8 * i) & 255u) * static_cast<std::int8_t>(weights >> (8 * i) & 255u);
-        return sum;
+            dot += static_cast<std::int32_t>(bytes >> (8 * i) & 255u) * static_cast<std::int8_t>(weights >> (8 * i) & 255u);
+        return add(sum, dot);
     }
     static void stream_group(std::int32_t* to, const std::int32_t* from) { __builtin_memcpy(to, from, 64); }
     static Reals fused(Reals a, Reals b, Reals c) {
