@@ -244,8 +244,8 @@ inline bool is_map(TileOpKind kind) {
            kind != TileOpKind::store_planes;
 }
 
-// Apply a chain of ops to a vector of columns of `Rows` rows in registers: parameters are loaded once for all the rows. The block
-// is written back (`keep`) only where an op outside the chain reads it.
+// Apply a chain of ops to a vector of columns of `Rows` rows in registers: parameters are loaded once for all the rows. The
+// block is written back (`keep`) only where an op outside the chain reads it.
 template <class Simd, int Rows, bool Full>
 inline void map_lanes(const TileOp* ops, std::int64_t count, bool keep, const Tile& tile, std::int64_t row,
                       std::int64_t i) {
