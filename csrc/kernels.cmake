@@ -29,7 +29,7 @@ target_link_libraries(featherbit_kernels PUBLIC OpenMP::OpenMP_CXX)
 featherbit_isa(scalar)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set(featherbit_avx512 -mfma -mavx512f -mavx512bw -mavx512dq -mavx512vl)
-  featherbit_isa(avx2 -mavx2 -mfma)
+  featherbit_isa(avx2 -mno-avx512f -mavx2 -mfma)  # lanes.h asks for the widest that is on
   featherbit_isa(avx512 ${featherbit_avx512})
   featherbit_isa(avx512vpopcnt ${featherbit_avx512} -mavx512vpopcntdq -mavx512vnni)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")

@@ -85,7 +85,7 @@ enum class TileOpKind {
     threshold,     // int to +-1: +1 where (x >= integers[column]) XOR flips[column]
     count,         // int to code: how many of `count` thresholds integers[j][column] x reaches; count less that where flips
     line,          // int to code: the same as count, by clip(rint(y), low, count), low = 0, y = float(x) * reals[column] +
-                   // more_reals[column]; where y is real_low or less from a tie, thresholds decide
+                   // more_reals[column]; where that, clipped, is real_low or less from a tie, thresholds decide
     quantize,      // float to code: clip(rint(x / real_low), low, high) - low; NaN gives 0
     sign_real,     // float to +-1: +1 where x >= 0
     look_up,       // float: x = reals[clip(rint(x / real_low), -half, half - 1) + half], half = count / 2; NaN takes reals[0];

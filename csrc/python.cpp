@@ -15,6 +15,10 @@
 #include <utility>
 #include <vector>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include "dispatch.h"
 #include "plan/plan.h"
 
@@ -275,6 +279,13 @@ bool holds(const auto& array, std::int64_t row_bytes, std::int64_t m, std::int64
 // Bytes that begin on a cache line, freed with their array.
 nb::ndarray<nb::numpy, std::uint8_t, nb::ndim<1>> aligned_bytes(std::size_t bytes) {
     AlignedArray<std::uint8_t> memory = make_aligned<std::uint8_t>(bytes);
+#if defined(__linux__)
+    constexpr std::size_t kLarge = std::size_t{4} << 20, kPage = 4096;
+    if (bytes >= kLarge) {  // as numpy does: fewer page faults where it helps, no harm where not
+        const auto at = reinterpret_cast<std::uintptr_t>(memory.get()), first = (at + kPage - 1) / kPage * kPage;
+        madvise(reinterpret_cast<void*>(first), (at + bytes - first) / kPage * kPage, MADV_HUGEPAGE);
+    }
+#endif
     const nb::capsule owner(memory.get(), [](void* at) noexcept { AlignedArray<std::uint8_t>(static_cast<std::uint8_t*>(at)); });
     return {memory.release(), {bytes}, owner};
 }
@@ -307,8 +318,16 @@ class Memories {
             require(row_bytes[i] == row_bytes[i + 1], "a state is as large before a step as after it");
             swaps_.emplace_back(static_cast<int>(i), static_cast<int>(i + 1));
         }
+        for (const Plan* plan : plans)
+            for (std::size_t i = 0; plan != nullptr && i < any.externals(); ++i) {
+                const bool stateless = i >= 2 && i < arrays.size() && plan->row_bytes()[i] == 0;
+                require(plan->row_bytes()[i] == row_bytes[i] || stateless, "the plans of a network share their memories");
+            }
         for (std::size_t i = arrays.size(); i < any.externals(); ++i) {
-            crossing_.push_back(make_aligned<char>(static_cast<std::size_t>(row_bytes[i] * steps * m)));
+            std::int64_t images = 0, bytes = 0;
+            require(!__builtin_mul_overflow(steps, m, &images) && !__builtin_mul_overflow(row_bytes[i], images, &bytes),
+                    "more images than memory can hold");
+            crossing_.push_back(make_aligned<char>(static_cast<std::size_t>(bytes)));
             at_.push_back(crossing_.back().get());
             advances_.push_back(true);
         }
@@ -335,9 +354,12 @@ std::vector<Plan::Tap> native_taps(const Plan& plan, const Taps& taps, std::int6
 }
 
 // Run the plans of a network before, in and after its steps, those that it has. `taps`: none, or of each plan, for one step.
-void run(const std::vector<const Plan*>& plans, const std::vector<nb::object>& arrays, std::size_t states, std::int64_t steps,
-         std::int64_t m, int threads, const std::vector<Taps>& taps) {
+// `phases` keeps the plans alive, whatever becomes of the list that they came in.
+void run(const std::vector<nb::object>& phases, const std::vector<nb::object>& arrays, std::size_t states,
+         std::int64_t steps, std::int64_t m, int threads, const std::vector<Taps>& taps) {
     require(threads >= 1 && m >= 0 && steps >= 0, "a run needs at least one thread, and no count is negative");
+    std::vector<const Plan*> plans;
+    for (const nb::object& phase : phases) plans.push_back(phase.is_none() ? nullptr : nb::cast<const Plan*>(phase));
     require(plans.size() == 3 && (plans[0] != nullptr || plans[1] != nullptr), "a network has plans for three phases");
     for (const Plan* plan : plans)
         for (const Plan* other : plans)

@@ -104,7 +104,9 @@ __attribute__((noinline)) void settle_lanes(const TileOp& op, std::int64_t colum
     for (int r = 0; r < Rows; ++r)
         for (int lane = 0; lane < kVector; ++lane) {
             float y = static_cast<float>(sums[r][lane]) * op.reals[column + lane] + op.more_reals[column + lane];
-            y = __builtin_fminf(__builtin_fmaxf(y, static_cast<float>(op.low)), static_cast<float>(op.count));
+            const auto low = static_cast<float>(op.low), high = static_cast<float>(op.count);
+            y = y > low ? y : low;
+            y = y < high ? y : high;
             if (__builtin_fabsf(y - static_cast<float>(codes[r][lane])) >= 0.5F - op.real_low)
                 codes[r][lane] = settle(op, sums[r][lane], column + lane, codes[r][lane]);
         }
@@ -257,8 +259,10 @@ inline void map_lanes(const TileOp* ops, std::int64_t count, bool keep, const Ti
     for (const TileOp* op = ops; op != ops + count; ++op) {
         const auto reals = [&] { return load_lanes<Reals>(op->reals + column); };
         const auto more_reals = [&] { return load_lanes<Reals>(op->more_reals + column); };
-        char* const to = tile.memory[op->memory] + column * (op->kind == TileOpKind::store_bytes ? 1 : 4);
-        const std::int64_t* rows = op->rows == nullptr ? nullptr : op->rows + tile.first + row;
+        const bool touches = op->rows != nullptr;
+        const std::int64_t width = op->kind == TileOpKind::store_bytes ? 1 : 4;
+        char* const to = touches ? tile.memory[op->memory] + column * width : nullptr;
+        const std::int64_t* rows = touches ? op->rows + tile.first + row : nullptr;
         const auto place = [&](int r) { return to + rows[r]; };
         switch (op->kind) {
             case TileOpKind::affine:

@@ -1,4 +1,4 @@
-// Portable C++: any processor. The smallest `struct Simd`, and the one to copy for a new ISA.
+// Portable C++: any processor. The smallest `struct Simd`, and the one to copy for a new ISA (and tell lanes.h of it).
 //
 // One lane: a column at a time; two 32-bit words of it make one 64-bit popcount.
 #include "../generic/table.h"

@@ -6,7 +6,7 @@
 // call allocates only when more calls run at once than ever before.
 //
 // The first memories are the caller's: input, output, and what else lives longer than a call, such as the states of a
-// network with a memory. A sequence runs a plan several times, each time on what the last one left; images do not see each
+// network with a memory, or crosses from one plan to the next. A sequence runs a plan several times, each time on what the last one left; images do not see each
 // other, so a tile of them goes through the whole sequence before the next one begins.
 #pragma once
 

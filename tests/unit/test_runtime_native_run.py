@@ -13,6 +13,7 @@ from featherbit.kernels import _native, aligned_empty
 from featherbit.models import LanguageModel
 from featherbit.quantizers import FittedQuant, LinearQuant
 from featherbit.runtime import Session
+from featherbit.runtime._plan import NativePlan
 
 STEPS, BATCH = 3, 2
 
@@ -23,6 +24,14 @@ def session() -> Session:
     quantizers = {"activation_quantizer": LinearQuant(3), "weight_quantizer": FittedQuant(3)}
     model = LanguageModel(11, 5, 7, **quantizers).eval()
     return Session(pack.pack(model, torch.zeros(2, 1, dtype=torch.int64)))
+
+
+def other_network() -> NativePlan:
+    """Return the plans of a network with as many memories, of other sizes."""
+    torch.manual_seed(1)
+    quantizers = {"activation_quantizer": LinearQuant(3), "weight_quantizer": FittedQuant(3)}
+    model = LanguageModel(11, 5, 90, **quantizers).eval()
+    return Session(pack.pack(model, torch.zeros(2, 1, dtype=torch.int64)))._native
 
 
 def arguments(session: Session) -> dict[str, Any]:
@@ -63,6 +72,7 @@ def test_a_good_call_runs(session: Session) -> None:
         (lambda call: call["arrays"].__setitem__(3, call["arrays"][3][:1]), "too small"),
         (lambda call: call.update(plans=call["plans"][:2]), "three phases"),
         (lambda call: call.update(plans=[None, None, call["plans"][2]]), "three phases"),
+        (lambda call: call.update(plans=[other_network().plans[0], *call["plans"][1:]]), "share their memories"),
         (lambda call: call.update(taps=[[], [], []]), "of one step"),
         (lambda call: call.update(taps=[[]], steps=1), "of one step"),
         (lambda call: call.update(taps=[[(99, 0, call["arrays"][0])], [], []], steps=1), "a tap"),

@@ -61,7 +61,7 @@ def find_lines(thresholds: NDArray[np.int32], flips: NDArray[np.bool_], bound: i
     sign, shift = np.where(flips, -1.0, 1.0), np.where(flips, levels, 0.0)
     steep, high = (sign * multiplier).astype(np.float32), (shift + sign * addend).astype(np.float32)
     miss = _largest_miss(steep, high, flips, thresholds, bound)
-    slack = next((slack for slack in _SLACKS if miss < slack / 2), None)
+    slack = next((slack for slack in _SLACKS if miss <= slack), None)
     return None if slack is None else Lines(steep, high, slack)
 
 

@@ -225,7 +225,7 @@ class _Draft:
 
 
 def _assign(draft: _Draft) -> tuple[dict[Place, Storage], list[int], int]:
-    """Give each place a memory and each memory a size; tell how many of them are the caller's."""
+    """Give each place a memory and each memory a size; tell how many lie outside the plans."""
     last = {place: index for index, step in enumerate(draft.steps) for place in (*step.writes, *step.reads)}
     storage = dict(draft.storage)
     sizes = [0] * (FIRST_STATE + 2 * len(draft.graph.states))

@@ -25,7 +25,8 @@ State = Mapping[str, NDArray[np.float32]]
 class Session:
     """Run a packed network.
 
-    Planning repacks the weights once; after that a call allocates its result and nothing else. A session may be used
+    Planning repacks the weights once; after that a call allocates its result, and with a memory what lies between its
+    steps, and nothing else. A session may be used
     from many threads at once: the GIL is released while it runs.
 
     A network with a memory (`state_shapes` is not empty) is run by `step` or `run_sequence`, any other by `run`. The
@@ -69,7 +70,7 @@ class Session:
 
     @property
     def input_dtype(self) -> np.dtype[Any]:
-        """Dtype that an input must have, uint8 or float32."""
+        """Dtype that an input must have: uint8, float32, or int32 for tokens."""
         return self._dtype
 
     @property
@@ -237,7 +238,7 @@ class Session:
         """
         memories: list[NDArray[Any]] = [x, aligned_empty((len(x), plan.row_bytes[OUTPUT]), np.uint8)]
         for part in before.values():
-            memories += [np.array(part), np.empty_like(part)]  # a copy: the steps write there
+            memories += [np.array(part, order="C"), np.empty(part.shape, part.dtype)]  # a copy: the steps write there
         return memories
 
     def _run(
