@@ -303,6 +303,13 @@ class Memories {
         const std::vector<std::int64_t>& row_bytes = any.row_bytes();
         require(arrays.size() == 2 + 2 * states && any.externals() >= arrays.size(),
                 "a network's arrays are its input, its output and its states");
+        for (const Plan* plan : plans) {
+            require(plan == nullptr || plan->externals() == any.externals(), "the plans of a network share their memories");
+            for (std::size_t i = 0; plan != nullptr && i < any.externals(); ++i) {
+                const bool stateless = i >= 2 && i < arrays.size() && plan->row_bytes()[i] == 0;
+                require(plan->row_bytes()[i] == row_bytes[i] || stateless, "the plans of a network share their memories");
+            }
+        }
         for (std::size_t i = 0; i < arrays.size(); ++i) {
             const auto writes = [&](const Plan* plan) { return plan != nullptr && plan->writes(i); };
             AnyIn array;
@@ -318,11 +325,6 @@ class Memories {
             require(row_bytes[i] == row_bytes[i + 1], "a state is as large before a step as after it");
             swaps_.emplace_back(static_cast<int>(i), static_cast<int>(i + 1));
         }
-        for (const Plan* plan : plans)
-            for (std::size_t i = 0; plan != nullptr && i < any.externals(); ++i) {
-                const bool stateless = i >= 2 && i < arrays.size() && plan->row_bytes()[i] == 0;
-                require(plan->row_bytes()[i] == row_bytes[i] || stateless, "the plans of a network share their memories");
-            }
         for (std::size_t i = arrays.size(); i < any.externals(); ++i) {
             std::int64_t images = 0, bytes = 0;
             require(!__builtin_mul_overflow(steps, m, &images) && !__builtin_mul_overflow(row_bytes[i], images, &bytes),
@@ -361,10 +363,6 @@ void run(const std::vector<nb::object>& phases, const std::vector<nb::object>& a
     std::vector<const Plan*> plans;
     for (const nb::object& phase : phases) plans.push_back(phase.is_none() ? nullptr : nb::cast<const Plan*>(phase));
     require(plans.size() == 3 && (plans[0] != nullptr || plans[1] != nullptr), "a network has plans for three phases");
-    for (const Plan* plan : plans)
-        for (const Plan* other : plans)
-            require(plan == nullptr || other == nullptr || plan->externals() == other->externals(),
-                    "the plans of a network share their memories");
     require(taps.empty() || (taps.size() == plans.size() && steps == 1), "taps are for each plan, of one step");
     const Memories memories(plans, arrays, states, steps, m);
     std::vector<std::vector<Plan::Tap>> native(plans.size());

@@ -32,6 +32,7 @@ inline void store_lanes(T* at, Vector x) {
 }
 
 inline Reals to_reals(Ints x) { return __builtin_convertvector(x, Reals); }
+inline Ints larger(Ints a, Ints b) { return a > b ? a : b; }
 
 // An integer, ties to even, of a real x with |x| <= 2^22: adding 1.5 * 2^23 leaves no bits for a fraction, and the lowest
 // bits of the sum are the integer's.

@@ -3,7 +3,7 @@
 // The ops run over a few rows at a time, so that the lanes stay in the first-level cache from the first op to the last.
 #pragma once
 
-#include "lanes.h"
+#include "line.h"
 
 namespace featherbit {
 namespace {
@@ -21,8 +21,6 @@ inline void correct(const TileOp& op, const Tile& tile) {
             store_lanes(at + i, load_lanes<Ints>(at + i) + load_lanes<Ints>(add + i));
     }
 }
-
-inline Ints larger(Ints a, Ints b) { return a > b ? a : b; }
 
 inline void max_of_four(const std::int32_t* from, std::int64_t right, std::int64_t below, std::int64_t n, std::int32_t* to) {
     for (std::int64_t i = 0; i < n; i += kVector) {
@@ -86,54 +84,6 @@ inline unsigned positive(const std::int32_t* lanes, std::int64_t valid) {
     alignas(64) static constexpr std::int32_t ones[kGroup] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     const unsigned bits = Simd::at_least(lanes, ones);
     return valid >= kGroup ? bits : bits & ((1u << valid) - 1u);
-}
-
-// How many thresholds of a column a sum reaches, or does not reach where it flips, by looking around a guess.
-inline std::int32_t settle(const TileOp& op, std::int32_t x, std::int64_t column, std::int32_t guess) {
-    const bool flip = op.flips[column] != 0;
-    const auto all = static_cast<std::int32_t>(op.count);
-    std::int32_t reached = flip ? all - guess : guess;
-    while (reached < all && x >= op.integers[reached * op.integers_stride + column]) ++reached;
-    while (reached > 0 && x < op.integers[(reached - 1) * op.integers_stride + column]) --reached;
-    return flip ? all - reached : reached;
-}
-
-// The codes of sums that may be close to a tie: rare, and apart from the loop that finds codes.
-template <int Rows>
-__attribute__((noinline)) void settle_lanes(const TileOp& op, std::int64_t column, const Ints* sums, Ints* codes) {
-    for (int r = 0; r < Rows; ++r)
-        for (int lane = 0; lane < kVector; ++lane) {
-            float y = static_cast<float>(sums[r][lane]) * op.reals[column + lane] + op.more_reals[column + lane];
-            const auto low = static_cast<float>(op.low), high = static_cast<float>(op.count);
-            y = y > low ? y : low;
-            y = y < high ? y : high;
-            if (__builtin_fabsf(y - static_cast<float>(codes[r][lane])) >= 0.5F - op.real_low)
-                codes[r][lane] = settle(op, sums[r][lane], column + lane, codes[r][lane]);
-        }
-}
-
-template <class Simd, int Rows>
-inline void count_by_line(const TileOp& op, std::int64_t column, Ints (&x)[Rows]) {
-    const Reals low = Reals{} + static_cast<float>(op.low), high = Reals{} + static_cast<float>(op.count);
-    const Reals multiplier = load_lanes<Reals>(op.reals + column), addend = load_lanes<Reals>(op.more_reals + column);
-    Ints codes[Rows], most_off = {};
-    FEATHERBIT_UNROLL for (int r = 0; r < Rows; ++r) {
-        Reals y = to_reals(x[r]) * multiplier + addend;
-        y = y > low ? y : low;
-        y = y < high ? y : high;
-        const Rounded rounded(y);
-        codes[r] = rounded.integer();
-        // Floats that are not negative compare as the integers of their bits do.
-        most_off = larger(most_off, reinterpret_cast<Ints>(y - rounded.real()) & 0x7FFFFFFF);
-    }
-    if (Simd::any_at_least(most_off, __builtin_bit_cast(std::int32_t, 0.5F - op.real_low))) {
-        Ints sums[Rows], settled[Rows];  // copies: what has an address cannot stay in registers
-        FEATHERBIT_UNROLL for (int r = 0; r < Rows; ++r) sums[r] = x[r];
-        FEATHERBIT_UNROLL for (int r = 0; r < Rows; ++r) settled[r] = codes[r];
-        settle_lanes<Rows>(op, column, sums, settled);
-        FEATHERBIT_UNROLL for (int r = 0; r < Rows; ++r) codes[r] = settled[r];
-    }
-    FEATHERBIT_UNROLL for (int r = 0; r < Rows; ++r) x[r] = codes[r];
 }
 
 // Write the bits of one row; the last column also clears the rest of its 64-bit word.

@@ -56,13 +56,12 @@ def find_lines(thresholds: NDArray[np.int32], flips: NDArray[np.bool_], bound: i
         starts.append(start)
     # Threshold j lies at slope * j + start: the count is floor((x - start) / slope) + 1, or rint of half a step less.
     slope, start = np.concatenate(slopes), np.concatenate(starts)
-    multiplier, addend = 1.0 / slope, 0.5 - start / slope
-    levels = thresholds.shape[1]
-    sign, shift = np.where(flips, -1.0, 1.0), np.where(flips, levels, 0.0)
-    steep, high = (sign * multiplier).astype(np.float32), (shift + sign * addend).astype(np.float32)
-    miss = _largest_miss(steep, high, flips, thresholds, bound)
+    sign, shift = np.where(flips, -1.0, 1.0), np.where(flips, thresholds.shape[1], 0.0)
+    multiplier = (sign / slope).astype(np.float32)
+    addend = (shift + sign * (0.5 - start / slope)).astype(np.float32)
+    miss = _largest_miss(multiplier, addend, flips, thresholds, bound)
     slack = next((slack for slack in _SLACKS if miss <= slack), None)
-    return None if slack is None else Lines(steep, high, slack)
+    return None if slack is None else Lines(multiplier, addend, slack)
 
 
 def _fit(thresholds: NDArray[np.int32], bound: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
